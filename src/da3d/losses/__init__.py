@@ -1,0 +1,1 @@
+"""Pure functions of tensors; each carries its equation's place in its paper."""

@@ -1,0 +1,7 @@
+"""What there is: modules that map tensors to tensors and show their hidden activations."""
+
+from da3d.networks.autoencoder import Autoencoder, Where
+from da3d.networks.mlp import MLP, Activation
+from da3d.networks.views import Standardise, View, Views
+
+__all__ = ["MLP", "Activation", "Autoencoder", "Standardise", "View", "Views", "Where"]

@@ -1,0 +1,80 @@
+"""A multilayer perceptron that also shows its hidden activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+__all__ = ["MLP", "Activation"]
+
+Activation = Literal["leaky_relu", "relu", "selu", "tanh"]
+
+_ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    "leaky_relu": nn.LeakyReLU,  # negative slope 0.01, as in the authors' code
+    "relu": nn.ReLU,
+    "selu": nn.SELU,
+    "tanh": nn.Tanh,
+}
+
+
+class MLP(nn.Module):
+    """Linear layers with a non-linearity and dropout between them; the output layer is linear.
+
+    Weights start Glorot-uniform and biases at zero, as in the papers' framework.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Width of a row that goes in and of one that comes out.
+    widths : sequence of int
+        Widths of the hidden layers, in order; may be empty.
+    activation : {"leaky_relu", "relu", "selu", "tanh"}
+        Non-linearity after each hidden layer.
+    dropout : float
+        Share of hidden activations dropped in training, 0 <= dropout < 1.
+    lipschitz : bool
+        Bound the Lipschitz constant of every layer by one (spectral normalisation, Miyato et al. 2018).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        widths: Sequence[int],
+        outputs: int,
+        *,
+        activation: Activation = "leaky_relu",
+        dropout: float = 0.0,
+        lipschitz: bool = False,
+    ) -> None:
+        super().__init__()
+        sizes = [inputs, *widths]
+        layers = [_linear(a, b, lipschitz) for a, b in zip(sizes, [*widths, outputs], strict=True)]
+        self.hidden = nn.ModuleList(layers[:-1])
+        self.output = layers[-1]
+        self.activation = _ACTIVATIONS[activation]()
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+
+    def forward(self, x: Float[Tensor, "row input"]) -> Float[Tensor, "row output"]:
+        """Map rows to outputs."""
+        for layer in self.hidden:
+            x = self.dropout(self.activation(layer(x)))
+        return self.output(x)
+
+    def trace(self, x: Float[Tensor, "row input"]) -> tuple[Float[Tensor, "row output"], list[Tensor]]:
+        """Outputs together with the activations of each hidden layer, taken before dropout."""
+        activations = []
+        for layer in self.hidden:
+            activations.append(self.activation(layer(x)))
+            x = self.dropout(activations[-1])
+        return self.output(x), activations
+
+
+def _linear(inputs: int, outputs: int, lipschitz: bool) -> nn.Module:
+    layer = nn.Linear(inputs, outputs)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return spectral_norm(layer) if lipschitz else layer
