@@ -13,6 +13,8 @@
     │   └── ExtraError           an optional dependency is not installed
     └── DivergenceError          training produced a non-finite loss and could not recover
 
+    LabelWarning                 labels were given that mean nothing here
+
 Every message says what was given, what is needed and what to do.
 """
 
@@ -23,6 +25,7 @@ __all__ = [
     "FileError",
     "InputError",
     "LabelError",
+    "LabelWarning",
     "ModelFileError",
     "ParameterError",
     "SchemaError",
@@ -68,3 +71,7 @@ class ExtraError(InputError):
 
 class DivergenceError(Da3dError):
     """Training produced a non-finite loss and could not recover."""
+
+
+class LabelWarning(UserWarning):
+    """Labels were given that mean nothing here, and are ignored."""

@@ -32,7 +32,7 @@ def read_npz(path: Path, columns: Sequence[str] | None = None) -> LabelledTable:
         The file cannot be read, lacks X or y, or they do not fit each other.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return _labelled(archive["X"], archive["y"], columns)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, Da3dError) as error:
         raise _unreadable(path, "a NumPy archive", error) from error

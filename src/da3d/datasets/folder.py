@@ -119,7 +119,7 @@ def _size(path: Path) -> tuple[int, int, int]:
                 else np.lib.format.read_array_header_2_0
             )
             rows, features = read_header(stream)[0]
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return rows, features, int(np.sum(arrays["y"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise FileError(

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
@@ -22,7 +24,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from da3d.errors import LabelError, ParameterError, TableError
+from da3d.errors import LabelError, LabelWarning, ParameterError, TableError
 from da3d.seeding import seeded
 from da3d.training import Callback, Checkpoint, History, Phase, train
 
@@ -73,7 +75,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         TableError
             `X` is not a finite two-dimensional array of numbers.
         LabelError
-            `y` is not 0/1, has another length, or leaves fewer than two normal rows.
+            `y` has missing values or another length, or leaves fewer than two normal rows.
         ParameterError
             A parameter is out of its range.
         """
@@ -254,21 +256,30 @@ def _seed(random_state: int | np.random.RandomState | None) -> int:
 def known_anomalies(y: ArrayLike | None, rows: int) -> NDArray[np.bool_]:
     """Which rows `y` marks as anomalies, shape (rows,); none if there is no `y`.
 
+    Labels of another kind than 0/1 are ignored with a `LabelWarning`: generic tools hand class labels to every
+    estimator, and scikit-learn's outlier detectors ignore them.
+
     Raises
     ------
     LabelError
-        `y` is not 0/1, has another length, or leaves fewer than two normal rows.
+        `y` has missing values or another length, or leaves fewer than two normal rows.
     """
     if y is None:
         return np.zeros(rows, dtype=bool)
     labels = np.asarray(y)
     if labels.shape != (rows,):
         raise LabelError(f"y has shape {labels.shape} but there are {rows} rows; give one label per row.")
-    if labels.dtype.kind not in "biuf" or not np.isin(labels, (0, 1)).all():
+    if pd.isna(labels).any():
         raise LabelError(
-            "y holds values other than 0 and 1 (or missing ones); mark known anomalies with 1 and all other "
-            "rows with 0."
+            f"y has {int(pd.isna(labels).sum())} missing labels; mark known anomalies with 1 and all other rows with 0."
         )
+    if not np.isin(labels, (0, 1)).all():
+        warnings.warn(
+            "y holds values other than 0 and 1 and is ignored; mark known anomalies with 1 and all other rows with 0.",
+            LabelWarning,
+            stacklevel=3,
+        )
+        return np.zeros(rows, dtype=bool)
     anomalous = labels.astype(bool)
     if rows - anomalous.sum() < 2:
         raise LabelError(

@@ -102,7 +102,7 @@ class BaggedNN(_Standardised):
     Parameters
     ----------
     bags, size : int
-        Number of subsamples and rows in each, >= 1.
+        Number of subsamples and rows in each, >= 1; at most half of the rows, so that subsamples differ.
     contamination : float
         Share of the training rows that lie below `offset_`, in (0, 0.5].
     random_state : int, RandomState or None
@@ -124,7 +124,7 @@ class BaggedNN(_Standardised):
 
     def _learn_standardised(self, rows: Rows) -> None:
         random = np.random.default_rng(self.seed_)
-        size = min(self.size, len(rows))
+        size = min(self.size, len(rows) // 2)
         self._index_bags(np.stack([rows[random.choice(len(rows), size, replace=False)] for _ in range(self.bags)]))
 
     def _index_bags(self, bags: NDArray[np.float64]) -> None:
@@ -132,7 +132,7 @@ class BaggedNN(_Standardised):
         self._indices = [NearestNeighbors(n_neighbors=1).fit(bag) for bag in bags]
 
     def _score_standardised(self, rows: Rows) -> Rows:
-        return np.mean([index.kneighbors(rows)[0][:, 0] for index in self._indices], axis=0)
+        return np.column_stack([index.kneighbors(rows)[0] for index in self._indices]).mean(1)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {"bags": self.bags_}

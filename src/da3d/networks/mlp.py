@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn import functional as F
 
-__all__ = ["MLP", "Activation"]
+__all__ = ["MLP", "Activation", "SpectralLinear"]
 
 Activation = Literal["leaky_relu", "relu", "selu", "tanh"]
 
@@ -37,7 +38,7 @@ class MLP(nn.Module):
     dropout : float
         Share of hidden activations dropped in training, 0 <= dropout < 1.
     lipschitz : bool
-        Bound the Lipschitz constant of every layer by one (spectral normalisation, Miyato et al. 2018).
+        Bound the Lipschitz constant of every layer by one (`SpectralLinear`).
     """
 
     def __init__(
@@ -73,8 +74,31 @@ class MLP(nn.Module):
         return self.output(x), activations
 
 
-def _linear(inputs: int, outputs: int, lipschitz: bool) -> nn.Module:
-    layer = nn.Linear(inputs, outputs)
+class SpectralLinear(nn.Linear):
+    """A linear layer divided by an estimate of its largest singular value (Miyato et al. 2018).
+
+    The estimate is one power iteration per pass in training mode, from where the last one ended.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.left: Tensor
+        self.right: Tensor
+        self.register_buffer("left", F.normalize(torch.randn(outputs), dim=0))
+        self.register_buffer("right", F.normalize(torch.randn(inputs), dim=0))
+
+    def forward(self, x: Float[Tensor, "row input"]) -> Float[Tensor, "row output"]:
+        """Map rows to outputs, one-Lipschitz."""
+        if self.training:
+            with torch.no_grad():
+                self.right.copy_(F.normalize(self.weight.T @ self.left, dim=0))
+                self.left.copy_(F.normalize(self.weight @ self.right, dim=0))
+        norm = torch.dot(self.left.clone(), self.weight @ self.right.clone())
+        return F.linear(x, self.weight / norm.clamp_min(1e-12), self.bias)
+
+
+def _linear(inputs: int, outputs: int, lipschitz: bool) -> nn.Linear:
+    layer = (SpectralLinear if lipschitz else nn.Linear)(inputs, outputs)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
-    return spectral_norm(layer) if lipschitz else layer
+    return layer

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
@@ -18,6 +19,8 @@ from da3d.pipeline.thresholds import Threshold
 from da3d.preprocessing import TableEncoder, to_frame
 
 __all__ = ["AnomalyPipeline"]
+
+_DEFAULT_RULE = Threshold("fpr", 0.01)
 
 
 class AnomalyPipeline(OutlierMixin, BaseEstimator):
@@ -33,6 +36,9 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         Cloned before it is fitted; `detectors.default_detector()` if left out.
     encoder : TableEncoder, optional
         Cloned before it is fitted.
+    threshold : Threshold, optional
+        The rule in force for `predict` and for `verdicts` without arguments; assign another at any time,
+        also after `fit`. A false-positive rate of 1 % if left out.
     contamination : float
         Share of the rows that you believe to be unmarked anomalies, in [0, 0.5). A prior: calibration drops
         so many of its strangest rows.
@@ -44,9 +50,6 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
     encoder_ : TableEncoder
     detector_ : Detector
     calibration_ : Calibration
-    threshold : Threshold
-        The rule in force for `predict` and for `verdicts` without arguments; assign another at any time.
-        A false-positive rate of 1 % to begin with.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only if the table had column names.
@@ -64,11 +67,13 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         detector: Detector | None = None,
         *,
         encoder: TableEncoder | None = None,
+        threshold: Threshold | None = None,
         contamination: float = 0.0,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.detector = detector
         self.encoder = encoder
+        self.threshold = threshold
         self.contamination = contamination
         self.random_state = random_state
 
@@ -90,14 +95,11 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         LabelError
             `y` does not mark the rows with 0 and 1.
         """
-        frame = to_frame(X)
+        frame = _table(X)
+        if len(frame) < 2:
+            raise TableError("the table has 1 sample; at least two rows are needed to learn what is normal.")
         anomalous = known_anomalies(y, len(frame))
         normal = frame[~anomalous]
-        if len(normal) < 2:
-            raise TableError(
-                f"the table has 1 sample believed normal (of {len(frame)} rows); at least two are needed to learn "
-                "what is normal."
-            )
         encoder = (TableEncoder() if self.encoder is None else clone(self.encoder)).fit(normal)
         detector = default_detector() if self.detector is None else clone(self.detector)
         if self.random_state is not None or self.detector is None:
@@ -120,13 +122,17 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         reference = features[held_out] if held_out.any() else features
         self.calibration_ = Calibration(detector.anomaly_score(reference), self.contamination)
         self.encoder_, self.detector_ = encoder, detector
-        self.threshold = Threshold("fpr", 0.01)
         return self
+
+    @property
+    def rule(self) -> Threshold:
+        """The threshold in force."""
+        return self.threshold or _DEFAULT_RULE
 
     @property
     def offset_(self) -> float:
         """`decision_function` is `score_samples` minus this, under the rule in force."""
-        rule = self.threshold if self.threshold.by_row else Threshold("fpr", 0.01)
+        rule = self.rule if self.rule.by_row else _DEFAULT_RULE
         return -rule.cut(self.calibration_)
 
     def anomaly_score(self, X: Any) -> NDArray[np.float64]:
@@ -171,7 +177,7 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         self, scores: NDArray[np.float64], threshold: Threshold | None = None, index: pd.Index | None = None
     ) -> pd.DataFrame:
         """The verdicts that belong to scores of this pipeline."""
-        flags = (threshold or self.threshold).flags(scores, self.calibration_)
+        flags = (threshold or self.rule).flags(scores, self.calibration_)
         columns = {
             "anomaly_score": scores,
             "p_value": self.calibration_.p_values(scores),
@@ -189,10 +195,11 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """+1 for normal rows and -1 for those that raise an alarm under the rule in force."""
-        return np.where(self.threshold.flags(self.anomaly_score(X), self.calibration_), -1, 1)
+        check_is_fitted(self)
+        return np.where(self.rule.flags(self.anomaly_score(X), self.calibration_), -1, 1)
 
     def _checked(self, X: Any) -> pd.DataFrame:
-        frame = to_frame(X)
+        frame = _table(X)
         width = frame.shape[1]
         if not hasattr(self, "feature_names_in_") and width != self.n_features_in_:
             raise TableError(
@@ -205,8 +212,23 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
-        tags.input_tags.categorical = True
         return tags
+
+
+def _table(X: Any) -> pd.DataFrame:
+    if issparse(X):
+        raise TypeError("X is a sparse matrix, but dense rows are required; use X.toarray() to convert it.")
+    if isinstance(X, np.ndarray) and X.ndim == 1:
+        raise TableError(
+            f"X is one-dimensional (shape {X.shape}), but rows and columns are needed. Reshape your data: "
+            "X.reshape(1, -1) for one row, X.reshape(-1, 1) for one column."
+        )
+    if isinstance(X, np.ndarray) and np.iscomplexobj(X):
+        raise TableError("Complex data not supported: give real and imaginary parts as two columns.")
+    if isinstance(X, np.ndarray) and X.ndim == 2 and 0 in X.shape:
+        what = "feature" if X.shape[1] == 0 else "sample"
+        raise TableError(f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 is required.")
+    return to_frame(X)
 
 
 def _has_names(X: Any) -> bool:

@@ -1,7 +1,7 @@
 """CSV -> arrow tables whose types are the same from the first row to the last.
 
-Every cell is read as text first: a streaming reader that guesses types from its first block fails as soon as a
-later block disagrees. The types come from the fitted kinds, or from one pass over the whole file.
+Every cell is read as text first: a streaming reader that guesses types from its first block fails as soon
+as a later block disagrees. The types come from the fitted kinds, or from one pass over the whole file.
 """
 
 import csv
@@ -22,7 +22,11 @@ from .source import Source
 from .text import TYPES, Guess, first_bad, parse
 
 BLOCK_BYTES = 1 << 22
-_SPELLED = {"double": "a number", "bool": "true or false", "timestamp[us]": "a date (like 2024-05-01 13:37:00)"}
+_SPELLED = {
+    "double": "a number",
+    "bool": "true or false",
+    "timestamp[us]": "a date (like 2024-05-01 13:37:00)",
+}
 
 
 def csv_tables(source: Source, kinds: Mapping[str, Kind] | None) -> Iterator[pa.Table]:
@@ -73,8 +77,9 @@ def _parsed(
     except pa.ArrowInvalid as error:
         row, text = first_bad(column, wanted)
         raise TableError(
-            f"{source.name}: column '{name}' holds '{text[:60]}' in data row {before + row + 1}, which is not "
-            f"{_SPELLED.get(str(wanted), wanted)}, as this column was at fit: correct the file, or fit again"
+            f"{source.name}: column '{name}' holds '{text[:60]}' in data row {before + row + 1}, which is "
+            f"not {_SPELLED.get(str(wanted), wanted)}, as this column was at fit: correct "
+            "the file, or fit again"
         ) from error
 
 
@@ -86,8 +91,8 @@ def _text_tables(source: Source) -> Iterator[pa.Table]:
         ragged.append(row)
         return "error"
 
-    names, delimiter = _header(source, head)
     try:
+        names, delimiter = _header(source, head)
         blocks = arrow_csv.open_csv(
             stream,
             read_options=arrow_csv.ReadOptions(block_size=BLOCK_BYTES),
@@ -102,6 +107,8 @@ def _text_tables(source: Source) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([batch])
     except (pa.ArrowException, UnicodeError, gzip.BadGzipFile, zlib.error, EOFError, OSError) as error:
         raise _explained(source, error, ragged) from error
+    finally:
+        stream.close()
 
 
 def _header(source: Source, head: bytes) -> tuple[list[str], str]:
@@ -115,7 +122,7 @@ def _header(source: Source, head: bytes) -> tuple[list[str], str]:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise TableError(
-            f"{source.name} has more than one column named {listed(repeated)}: every column needs its own name"
+            f"{source.name} has more than one column named {listed(repeated)}: rename all but one"
         )
     return names, delimiter
 
@@ -125,13 +132,14 @@ def _explained(source: Source, error: Exception, ragged: list[Any]) -> TableErro
         row = ragged[0]
         return TableError(
             f"{source.name}: line {row.number} has {row.actual_columns} fields but the header has "
-            f"{row.expected_columns}: correct that line ({row.text[:60]!r}); a field with a separator in it needs "
-            "quotes"
+            f"{row.expected_columns}: correct that line ({row.text[:60]!r}); a field with a "
+            "separator in it needs quotes"
         )
     if isinstance(error, UnicodeError) or "invalid UTF8" in str(error):
         return source.wrong_encoding("a byte in it is not")
     if "straddl" in str(error):
         return TableError(
-            f"{source.name} has a row longer than {BLOCK_BYTES >> 20} MB: probably a quote is opened and never closed"
+            f"{source.name} has a row longer than {BLOCK_BYTES >> 20} MB: probably a quote is opened and "
+            "never closed; correct it"
         )
     return source.damaged(error)

@@ -12,7 +12,8 @@ from pandas.api import types
 from da3d.errors import SchemaError
 
 from .frames import listed
-from .kinds import Content, Kind, content_of
+from .kinds import Content, content_of
+from .kinds import Kind as Kind
 from .values import numbers
 
 KINDS: tuple[Kind, ...] = get_args(Kind)

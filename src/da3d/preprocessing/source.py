@@ -1,11 +1,14 @@
 """Bytes of a file or of standard input, with errors that say what to do."""
 
+import codecs
 import gzip
 import io
 import sys
 import tempfile
+import weakref
+import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol, runtime_checkable
 
 from da3d.errors import FileError, TableError
 
@@ -26,6 +29,7 @@ class Source:
         self.name = "standard input" if self.is_stdin else f"'{path}'"
         self._path = Path(path)
         self._kept: IO[bytes] | None = None
+        self._peeked = b""
 
     @property
     def suffix(self) -> str:
@@ -34,7 +38,7 @@ class Source:
         return "" if self.is_stdin else Path(name).suffix
 
     def start(self) -> tuple[bytes, io.BufferedReader]:
-        """Return the first bytes, up to a whole first line that is not blank, and the stream with all of them.
+        """Return the first bytes, up to a first line that is not blank, and the stream with all of them.
 
         Raises
         ------
@@ -44,30 +48,37 @@ class Source:
             There is nothing in it, or it is not UTF-8 at its very beginning.
         """
         stream = self._open()
-        head = b""
-        while not (b"\n" in head.lstrip()) and len(head) < 64 * HEAD_BYTES:
-            part = stream.read1(HEAD_BYTES) if hasattr(stream, "read1") else stream.read(HEAD_BYTES)
-            if not part:
-                break
-            head += part
-        if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise self.wrong_encoding("it is UTF-16")
-        if not head.removeprefix(b"\xef\xbb\xbf").strip():
-            raise TableError(f"{self.name} is empty: a table with a header and at least one row is needed")
-        return head, io.BufferedReader(_Replay(head, stream), HEAD_BYTES)
+        try:
+            head = self._head(stream)
+        except BaseException:
+            if not self.is_stdin:
+                stream.close()
+            raise
+        return head, io.BufferedReader(_Replay(head, stream, shared=self.is_stdin), HEAD_BYTES)
+
+    def peek(self) -> bytes:
+        """Return what `start` will return as the first bytes, without taking them from the stream."""
+        head, stream = self.start()
+        stream.close()
+        if self.is_stdin and self._kept is None:
+            self._peeked = head
+        return head
 
     def keep(self) -> None:
         """Make `start` possible more than once: standard input is kept in a temporary file on disk."""
         if self.is_stdin and self._kept is None:
             self._kept = tempfile.TemporaryFile()  # noqa: SIM115  (closed when this source is forgotten)
+            weakref.finalize(self, self._kept.close)
+            self._kept.write(self._peeked)
+            self._peeked = b""
             while part := sys.stdin.buffer.read(1 << 20):
                 self._kept.write(part)
 
     def wrong_encoding(self, what: str) -> TableError:
         """Return the error for a file that is not UTF-8."""
         return TableError(
-            f"{self.name} is not UTF-8 text ({what}): save it with the encoding UTF-8 (in a spreadsheet choose "
-            "'CSV UTF-8'; on a command line: iconv -f LATIN1 -t UTF-8)"
+            f"{self.name} is not UTF-8 text ({what}): save it with the encoding UTF-8 (in a spreadsheet "
+            "choose 'CSV UTF-8'; on a command line: iconv -f LATIN1 -t UTF-8)"
         )
 
     def damaged(self, error: object) -> TableError:
@@ -88,22 +99,62 @@ class Source:
         except FileNotFoundError as error:
             raise FileError(f"there is no file {self.name}: check the path") from error
         except OSError as error:
-            raise FileError(f"{self.name} cannot be read ({error.strerror}): check its permissions") from error
-        return gzip.open(stream) if self._path.name.lower().endswith(".gz") else stream
+            raise FileError(
+                f"{self.name} cannot be read ({error.strerror}): check its permissions"
+            ) from error
+        if not self._path.name.lower().endswith(".gz"):
+            return stream
+        stream.close()
+        return gzip.open(self._path)  # type: ignore[return-value]  # it is one, by all of its methods
+
+    def _head(self, stream: IO[bytes]) -> bytes:
+        head, self._peeked = self._peeked, b""
+        while b"\n" not in head.lstrip() and len(head) < 64 * HEAD_BYTES:
+            part = self._read(stream)
+            if not part:
+                break
+            head += part
+        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise self.wrong_encoding("it is UTF-16")
+        if not head.removeprefix(codecs.BOM_UTF8).strip():
+            raise TableError(f"{self.name} is empty: a table with a header and at least one row is needed")
+        return head
+
+    def _read(self, stream: IO[bytes]) -> bytes:
+        try:
+            return stream.read1(HEAD_BYTES) if isinstance(stream, _Read1) else stream.read(HEAD_BYTES)
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise self.damaged(error) from error
 
 
 class _Replay(io.RawIOBase):
     """A stream whose first bytes were already taken from it."""
 
-    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+    def __init__(self, head: bytes, rest: IO[bytes], *, shared: bool) -> None:
         self._head = head
         self._rest = rest
+        self._shared = shared
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401
-        part = self._head[: len(buffer)] or self._rest.read(len(buffer))
-        self._head = self._head[len(part) :] if self._head else b""
+        part = self._head[: len(buffer)]
+        self._head = self._head[len(part) :]
+        if not part:
+            rest = self._rest
+            part = rest.read1(len(buffer)) if isinstance(rest, _Read1) else rest.read(len(buffer))
         buffer[: len(part)] = part
         return len(part)
+
+    def close(self) -> None:
+        if not self._shared:
+            self._rest.close()
+        super().close()
+
+
+@runtime_checkable
+class _Read1(Protocol):
+    """A stream that can return what there is without waiting for more."""
+
+    def read1(self, size: int, /) -> bytes: ...

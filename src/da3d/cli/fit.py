@@ -1,0 +1,191 @@
+"""``da3d fit``: a table of mostly normal rows -> a model file."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from da3d.cli import options, views
+from da3d.cli.terminal import Terminal
+from da3d.errors import LabelError, ParameterError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from da3d.detectors import Detector
+    from da3d.pipeline import AnomalyPipeline
+
+__all__ = ["fit"]
+
+
+def fit(
+    terminal: Terminal,
+    table: options.Table,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="MODEL", help="Model file to write.", show_default=False),
+    ],
+    detector: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="da3d, knn, bagged-nn, mahalanobis or isolation-forest; da3d if left out."),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Parameter of the detector, such as preset=preprint or steps=[200,20,100]; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COL", help="Column that says which rows are known anomalies.")
+    ] = None,
+    anomaly: options.Anomaly = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COL", help="Column to leave out; may be repeated.", show_default=False),
+    ] = None,
+    contamination: Annotated[
+        float, typer.Option(metavar="C", help="Share of unmarked anomalies that you expect, in [0, 0.5).")
+    ] = 0.0,
+    device: Annotated[
+        str | None, typer.Option(metavar="D", help="auto, cpu, cuda or mps; auto if left out.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keeps an unfinished fit; the same command continues from it."),
+    ] = None,
+    seed: options.Seed = 0,
+    fpr: options.Fpr = None,
+    budget: options.Budget = None,
+    top: options.Top = None,
+    fdr: options.Fdr = None,
+) -> None:
+    """Learn what is normal in a table and write a model file.
+
+    No labels are needed. If some anomalies are known, name their column with --label: they are never taken for
+    normal.
+    """
+    threshold = options.chosen_threshold(fpr, budget, top, fdr)
+    options.check_writable(output)
+    learner = _detector(terminal, detector, param or [], device=device, checkpoint=checkpoint)
+    with terminal.working(f"Reading {table}"):
+        rows, labels = _read(table, label, anomaly, drop or [])
+    from da3d.persistence import save
+    from da3d.pipeline import AnomalyPipeline
+
+    pipeline = AnomalyPipeline(
+        learner, threshold=threshold, contamination=contamination, random_state=seed
+    )
+    begin = time.perf_counter()
+    _learn(terminal, pipeline, rows, labels, checkpoint)
+    duration = time.perf_counter() - begin
+    save(pipeline, output)
+    summary = _summary(pipeline, output, labels, duration)
+    if terminal.json or not terminal.quiet:
+        terminal.result(summary, lambda: _view(summary))
+
+
+def _detector(
+    terminal: Terminal, name: str | None, assignments: list[str], **options_given: object
+) -> "Detector":
+    """The detector that the options describe."""
+    from da3d.detectors import DETECTORS, NetworkDetector, default_detector, make_detector
+    from da3d.training import ProgressBar
+
+    parameters = dict(map(_assignment, assignments))
+    parameters |= {key: value for key, value in options_given.items() if value is not None}
+    default = default_detector()
+    if name is None:
+        names = [known for known, kind in DETECTORS.items() if kind is type(default)]
+        name = names[0] if parameters and names else None
+    detector = default if name is None else make_detector(name, **parameters)
+    if isinstance(detector, NetworkDetector) and terminal.shows_progress:
+        detector.callbacks = (_Shared(ProgressBar(terminal.err)),)
+    return detector
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """``key=value`` with the value as JSON, or as text if it is none."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise ParameterError(f"--param is '{text}' but must be KEY=VALUE, such as --param neighbors=10.")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
+
+
+class _Shared:
+    """A callback that copies of a detector share: a display cannot be copied."""
+
+    def __init__(self, callback: "Callback") -> None:
+        self._callback = callback
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._callback, name)
+
+    def __deepcopy__(self, memo: object) -> "_Shared":
+        return self
+
+
+def _read(
+    table: str, label: str | None, anomaly: list[str] | None, drop: list[str]
+) -> "tuple[pd.DataFrame, NDArray[np.int64] | None]":
+    """The rows to learn from and, where there is a label column, 1 for each known anomaly."""
+    from da3d.preprocessing import read_table
+
+    if anomaly and label is None:
+        raise ParameterError("--anomaly is given without --label; name the column that holds the labels.")
+    rows, labels = read_table(table), None
+    if label is not None:
+        rows, column = take_column(rows, label)
+        labels = marked(column, anomaly)
+    for name in drop:
+        rows, _ = take_column(rows, name)
+    if labels is not None and labels.all():
+        raise LabelError(
+            f"all {len(labels)} rows are anomalies by column '{label}'; rows believed normal are needed to learn "
+            "what is normal."
+        )
+    return rows, labels
+
+
+def _learn(
+    terminal: Terminal,
+    pipeline: "AnomalyPipeline",
+    rows: "pd.DataFrame",
+    labels: "NDArray[np.int64] | None",
+    checkpoint: Path | None,
+) -> None:
+    """Fit; an interruption says what was kept."""
+    from da3d.detectors import NetworkDetector
+
+    shows_itself = isinstance(pipeline.detector, NetworkDetector)
+    try:
+        with nullcontext() if shows_itself else terminal.working("Learning"):
+            pipeline.fit(rows, labels)
+    except KeyboardInterrupt:
+        if checkpoint is not None and checkpoint.exists():
+            kept = f"run the same command again to continue from '{checkpoint}'."
+        else:
+            kept = "nothing was kept; with --checkpoint FILE a fit can be continued."
+        raise KeyboardInterrupt(f"no model was written; {kept}") from None
+
+
+def _summary(
+    pipeline: "AnomalyPipeline", output: Path, labels: "NDArray[np.int64] | None", duration: float
+) -> dict[str, Any]:
+    """What a caller wants to know about a fit."""
+    encoder, rule = pipeline.encoder_, pipeline.rule
+    return {
+        "model": str(output),
+        "bytes": output.stat().st_size,
+        "rows": pipeline_rows
+    }

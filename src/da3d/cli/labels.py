@@ -1,0 +1,118 @@
+"""A column of labels -> which rows are anomalies."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from da3d.errors import LabelError, TableError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["marked", "take_column"]
+
+_ANOMALY = frozenset({"1", "true", "anomaly"})
+_NORMAL = frozenset({"0", "false", "normal"})
+
+
+def take_column(frame: "pd.DataFrame", name: str) -> "tuple[pd.DataFrame, pd.Series[Any]]":
+    """The table without the column of that name, and the column.
+
+    Raises
+    ------
+    TableError
+        There is no such column.
+    """
+    if name not in frame.columns:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, list(frame.columns), n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"it has {_listed(list(frame.columns))}."
+        raise TableError(f"the table has no column '{name}'; {hint}")
+    return frame.drop(columns=name), frame[name]
+
+
+def marked(column: "pd.Series[Any]", anomaly: Sequence[str] | None = None) -> "NDArray[np.int64]":
+    """1 for each row whose label means anomaly, else 0.
+
+    Labels are compared as text, numbers and truth values by what they mean: ``1``, ``1.0`` and ``"1"`` are
+    one label.
+
+    Parameters
+    ----------
+    column : Series
+        The labels.
+    anomaly : sequence of str, optional
+        Labels that mean anomaly; 1, true and anomaly (in any case) if there are none. All others are normal.
+
+    Raises
+    ------
+    LabelError
+        Labels are missing, or none means anomaly and it is not clear that all mean normal.
+    """
+    import numpy as np
+    import pandas as pd
+
+    codes, values = pd.factorize(column)
+    texts = [_spelled(value) for value in values]
+    _refuse_missing(column.name, codes, texts)
+    wanted = frozenset(_spelled(value) for value in anomaly or ())
+    if not anomaly:
+        wanted, texts = _ANOMALY, [text.lower() for text in texts]
+    hits = np.array([text in wanted for text in texts], dtype=np.int64)
+    if not hits.any():
+        _refuse_unclear(str(column.name), [str(value) for value in values], texts, anomaly)
+    return hits[codes]
+
+
+def _spelled(value: object) -> str:
+    """A label as text, with one spelling for equal numbers and truth values."""
+    text = str(value).strip()
+    if text.lower() in ("true", "false"):
+        return text.lower()
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def _refuse_missing(name: object, codes: "NDArray[np.intp]", texts: list[str]) -> None:
+    """Among numbers and truth values ``NA`` and the like are no label; among words they may be one."""
+    import numpy as np
+
+    from da3d.preprocessing.text import MISSING
+
+    words = any(text not in MISSING and not _is_plain(text) for text in texts)
+    gaps = ("",) if words else MISSING
+    missing = int(np.isin(codes, [-1, *(place for place, text in enumerate(texts) if text in gaps)]).sum())
+    if missing:
+        raise LabelError(
+            f"{missing} of {len(codes)} labels in column '{name}' are missing; give every row a label or leave "
+            "those rows out."
+        )
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a label is a number or a truth value."""
+    try:
+        float(text)
+    except ValueError:
+        return text in ("true", "false")
+    return True
+
+
+def _refuse_unclear(name: str, shown: list[str], texts: list[str], anomaly: Sequence[str] | None) -> None:
+    """No label means anomaly: is that what was meant?"""
+    if set(texts) <= _NORMAL or (anomaly and len(texts) == 1):
+        return
+    asked = f"none of them is {_listed(list(anomaly))}" if anomaly else "none of them is 1, true or anomaly"
+    raise LabelError(
+        f"column '{name}' holds {_listed(shown)} and {asked}; name the labels that mean anomaly with --anomaly."
+    )
+
+
+def _listed(names: list[str], most: int = 6) -> str:
+    text = ", ".join(f"'{name}'" for name in names[:most])
+    return text if len(names) <= most else f"{text} and {len(names) - most} more"

@@ -1,0 +1,116 @@
+"""Options that more than one command has."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from da3d.errors import FileError
+
+if TYPE_CHECKING:
+    from da3d.pipeline import Threshold
+
+__all__ = [
+    "Anomaly",
+    "Budget",
+    "Fdr",
+    "Fpr",
+    "Model",
+    "Seed",
+    "Table",
+    "Top",
+    "check_writable",
+    "chosen_threshold",
+]
+
+_ALARM = "Which rows raise an alarm (at most one)"
+
+Table = Annotated[
+    str,
+    typer.Argument(
+        metavar="TABLE",
+        help="CSV, TSV or JSON lines (also .gz), Parquet, a folder of Parquet files, or - for standard input.",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A model file made by da3d fit.", show_default=False)
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Decides every random choice.", min=0)]
+Anomaly = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--anomaly",
+        metavar="VALUE",
+        help="Value of the label column that means anomaly; may be repeated. Without it: 1, true or anomaly.",
+        show_default=False,
+    ),
+]
+Fpr = Annotated[
+    float | None,
+    typer.Option(
+        "--fpr",
+        metavar="F",
+        help="At most this share of normal rows; 0.01 unless the model says otherwise.",
+        rich_help_panel=_ALARM,
+        show_default=False,
+    ),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        "--budget",
+        metavar="N",
+        help="The strangest N rows per thousand.",
+        rich_help_panel=_ALARM,
+        show_default=False,
+    ),
+]
+Top = Annotated[
+    int | None,
+    typer.Option(
+        "--top", metavar="K", help="The strangest K rows.", rich_help_panel=_ALARM, show_default=False
+    ),
+]
+Fdr = Annotated[
+    float | None,
+    typer.Option(
+        "--fdr",
+        metavar="Q",
+        help="At most this share of the alarms is false, on average.",
+        rich_help_panel=_ALARM,
+        show_default=False,
+    ),
+]
+
+
+def chosen_threshold(
+    fpr: float | None, budget: float | None, top: int | None, fdr: float | None
+) -> "Threshold | None":
+    """The rule that the options ask for, or None where they ask for none."""
+    from da3d.pipeline import Threshold
+
+    return Threshold.of(fpr=fpr, budget=budget, top=top, fdr=fdr)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse an output file now that could only fail after all the work.
+
+    Raises
+    ------
+    FileError
+        The file's folder does not exist or cannot be written, or the path is no ordinary file.
+    """
+    from da3d.preprocessing import atomic_path
+
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise FileError(f"'{path}' is a device or a pipe: give the name of an ordinary file, or - for stdout")
+    try:
+        with atomic_path(path):
+            raise _Enough
+    except _Enough:
+        pass
+
+
+class _Enough(Exception):  # noqa: N818 - not an error: ends the trial before it leaves a file
+    """The file could be written."""

@@ -1,0 +1,61 @@
+"""How results look in a terminal."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["columns_by_kind", "facts", "file_size", "grid", "heading", "seconds"]
+
+_PLURALS = {"number": "numbers", "category": "categories", "boolean": "booleans", "date": "dates"}
+
+
+def facts(entries: Mapping[str, object]) -> Padding:
+    """Names and values in two columns; a value of several lines stays in its column."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in entries.items():
+        table.add_row(name, value if isinstance(value, Text) else Text(str(value)))
+    return Padding(table, (0, 0, 0, 2))
+
+
+def grid(names: Sequence[str], numbers: Sequence[str] = (), title: str | None = None) -> Table:
+    """An empty table; the columns in `numbers` are aligned to the right."""
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=True)
+    for name in names:
+        right = name in numbers
+        table.add_column(name, justify="right" if right else "left", no_wrap=right, header_style="dim")
+    return table
+
+
+def heading(text: str) -> Text:
+    """A line that says what follows."""
+    return Text(text, style="bold")
+
+
+def columns_by_kind(kinds: Mapping[str, str]) -> str:
+    """``41: 38 numbers, 3 categories`` for each column's kind by its name."""
+    counts = Counter(kinds.values())
+    parts = [f"{count} {_PLURALS.get(kind, kind) if count > 1 else kind}" for kind, count in counts.most_common()]
+    return f"{len(kinds)}: {', '.join(parts)}"
+
+
+def file_size(count: int) -> str:
+    """A number of bytes with its unit."""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def seconds(duration: float) -> str:
+    """A duration as a person would say it."""
+    if duration < 60:
+        return f"{duration:.1f} s" if duration < 10 else f"{duration:.0f} s"
+    return f"{int(duration // 60)} min {int(duration % 60)} s"

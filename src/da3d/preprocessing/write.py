@@ -1,0 +1,222 @@
+"""Tables to files: whole or not at all."""
+
+import errno
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal, Self, get_args
+from uuid import uuid4
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as arrow_csv
+import pyarrow.parquet as arrow_parquet
+
+from da3d.errors import FileError, ParameterError
+
+from .frames import listed
+
+Form = Literal["csv", "jsonl"]
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ENDINGS = {".csv": "csv", ".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; what is written there takes its place when the block ends well.
+
+    If the block raises anything (Ctrl-C too), the temporary file is deleted and `path` stays as it was.
+
+    Parameters
+    ----------
+    path
+        The file to write. Its folder must exist.
+
+    Yields
+    ------
+    pathlib.Path
+        An empty file in the same folder.
+
+    Raises
+    ------
+    FileError
+        The folder does not exist or cannot be written, or the disk is full (whoever raised that ``OSError``).
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise FileError(f"'{target}' is a folder: give the name of a file to write")
+    temporary = target.with_name(f".{target.name[:100]}.{uuid4().hex}.part")
+    try:
+        temporary.touch(exist_ok=False)
+    except OSError as error:
+        raise unwritable(target, error) from error
+    try:
+        yield temporary
+        _replace(temporary, target)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise unwritable(target, error) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)  # nothing is left of it when it has taken its place
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    try:
+        temporary.replace(target)
+    except OSError as error:
+        raise unwritable(target, error) from error
+
+
+def unwritable(path: str | Path, error: OSError) -> FileError:
+    """Return the error that says why a file cannot be written and what to do."""
+    if error.errno in _FULL:
+        return FileError(f"'{path}' was not written: the disk is full; free some space or write elsewhere")
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return FileError(f"'{path}' was not written: its folder does not exist; create it first")
+    why = error.strerror or str(error)
+    return FileError(f"'{path}' was not written ({why}): choose a folder where you may write")
+
+
+class TableWriter:
+    """Write a table chunk by chunk; the file appears when the ``with`` block ends well, else nothing does.
+
+    Parameters
+    ----------
+    path
+        ``.csv``, ``.parquet``, ``.jsonl`` or ``.ndjson``; ``"-"`` writes to standard output as it goes.
+    form
+        ``"csv"`` or ``"jsonl"``: what to write, whatever the path's ending. None: by the ending; JSON lines
+        on standard output.
+
+    Raises
+    ------
+    ParameterError
+        `form` is neither.
+    FileError
+        The ending is unknown, the folder cannot be written, the disk is full, or a chunk has other columns or
+        types than the first.
+    """
+
+    def __init__(self, path: str | Path, *, form: Form | None = None) -> None:
+        if form is not None and form not in get_args(Form):
+            raise ParameterError(f"form is {form!r} but must be 'csv' or 'jsonl'")
+        self._path = Path(path)
+        self._is_stdout = str(path) == "-"
+        chosen = form or ("jsonl" if self._is_stdout else _ENDINGS.get(self._path.suffix.lower()))
+        if chosen is None:
+            raise FileError(
+                f"'{path}' has no known ending: .csv, .parquet or .jsonl is needed, or - for stdout"
+            )
+        self._form = chosen
+        self._stack = ExitStack()
+        self._schema: pa.Schema | None = None
+        self._rows = 0
+        self._stream: IO[bytes]
+        self._parquet: Any = None
+
+    def __enter__(self) -> Self:
+        if self._is_stdout:
+            self._stream = sys.stdout.buffer
+        else:
+            temporary = self._stack.enter_context(atomic_path(self._path))
+            self._stream = self._stack.enter_context(temporary.open("wb"))
+        return self
+
+    def write(self, frame: pd.DataFrame) -> None:
+        """Add the rows of a chunk; the index is not written.
+
+        Parameters
+        ----------
+        frame
+            The same columns in every chunk; the first chunk decides their types.
+
+        Raises
+        ------
+        FileError
+            The chunk does not fit the first one, or the disk is full.
+        """
+        try:
+            table = self._table(frame)
+            if self._form == "csv":
+                self._write_csv(table)
+            elif self._form == "parquet":
+                self._write_parquet(table)
+            else:
+                self._stream.write(_json_lines(table))
+            if self._is_stdout:
+                self._stream.flush()
+        except pa.ArrowException as error:
+            raise FileError(f"'{self._path}': a chunk does not fit the first one ({error})") from error
+        except OSError as error:
+            if error.errno in _FULL:
+                raise unwritable(self._path, error) from error
+            raise  # a broken pipe: whoever reads standard output has had enough, no mistake of the caller
+        self._rows += len(frame)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and self._schema is None and not self._is_stdout:
+            error = FileError(f"'{self._path}' was not written: there are no rows to write")
+            self._stack.__exit__(FileError, error, None)
+            raise error
+        self._stack.__exit__(kind, error, trace)
+
+    def _table(self, frame: pd.DataFrame) -> pa.Table:
+        """Return the chunk with the first chunk's types."""
+        names = [str(name) for name in frame.columns]
+        if self._schema is not None and names != self._schema.names:
+            raise FileError(
+                f"'{self._path}': a chunk has the columns {listed(names)} but the first one had "
+                f"{listed(self._schema.names)}: give the same columns every time"
+            )
+        types = self._schema.types if self._schema is not None else [None] * len(names)
+        columns = [self._column(frame.iloc[:, i], wanted) for i, wanted in enumerate(types)]
+        table = pa.table(columns, names=names)
+        self._schema = self._schema or table.schema
+        return table
+
+    def _column(self, series: "pd.Series[Any]", wanted: pa.DataType | None) -> pa.Array | pa.ChunkedArray:
+        try:
+            column = pa.array(series, type=wanted, from_pandas=True)
+        except pa.ArrowException:
+            if wanted is not None and not pa.types.is_string(wanted):
+                raise
+            return _as_text(series)
+        if wanted is not None:
+            return column
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_large_string(column.type) or pa.types.is_null(column.type):
+            return column.cast(pa.string())  # a column without values may get any later: text takes them all
+        return _as_text(series) if self._form == "csv" and pa.types.is_nested(column.type) else column
+
+    def _write_csv(self, table: pa.Table) -> None:
+        options = arrow_csv.WriteOptions(include_header=self._rows == 0)
+        arrow_csv.write_csv(table, self._stream, options)
+
+    def _write_parquet(self, table: pa.Table) -> None:
+        if self._parquet is None:
+            self._parquet = self._stack.enter_context(arrow_parquet.ParquetWriter(self._stream, table.schema))
+        self._parquet.write_table(table)
+
+
+def _as_text(series: "pd.Series[Any]") -> pa.Array:
+    gone = series.isna().to_numpy()
+    texts = [None if none else str(value) for value, none in zip(series, gone, strict=True)]
+    return pa.array(texts, pa.string())
+
+
+def _json_lines(table: pa.Table) -> bytes:
+    """Return one JSON object per row; what JSON cannot write (infinities) is null."""
+    for i, column in enumerate(table.columns):
+        if pa.types.is_floating(column.type):
+            finite = pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
+            table = table.set_column(i, table.column_names[i], finite)
+    lines = (json.dumps(row, default=str, ensure_ascii=False) for row in table.to_pylist())
+    return "".join(f"{line}\n" for line in lines).encode("utf-8")
