@@ -7,7 +7,8 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -21,15 +22,17 @@ _PANEL = "Common options"
 _COMMON = {
     "json": Annotated[
         bool,
-        typer.Option("--json", help="Print a result that machines can read.", rich_help_panel=_PANEL),
+        typer.Option("--json", help="Print results as JSON.", metavar="", rich_help_panel=_PANEL),
     ],
     "quiet": Annotated[
         bool,
-        typer.Option("--quiet", "-q", help="No progress, no messages, no warnings.", rich_help_panel=_PANEL),
+        typer.Option(
+            "--quiet", "-q", help="No progress, no messages, no warnings.", metavar="", rich_help_panel=_PANEL
+        ),
     ],
     "debug": Annotated[
         bool,
-        typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=_PANEL),
+        typer.Option("--debug", help="Show the traceback of an error.", metavar="", rich_help_panel=_PANEL),
     ],
 }
 
@@ -38,12 +41,13 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     """Make a command of a function whose first parameter is a `Terminal`.
 
     The command has the function's other parameters and the common options ``--json``, ``--quiet`` and
-    ``--debug``, which set up the terminal. Whatever the function raises ends as one sentence on standard error
-    and an exit code: 1 an unexpected failure, 2 the caller's mistake, 3 training diverged, 130 interrupted.
+    ``--debug``, which set up the terminal; the function's docstring is its help. Whatever the function raises
+    ends as one sentence on standard error and an exit code: 1 an unexpected failure, 2 the caller's mistake,
+    3 training diverged, 130 interrupted.
     """
 
     @functools.wraps(function)
-    def run(*, json: bool, quiet: bool, debug: bool, **arguments: Any) -> None:
+    def run(*, json: bool, quiet: bool, debug: bool, **arguments: object) -> None:
         terminal = Terminal(json=json, quiet=quiet, debug=debug)
         try:
             with terminal.listening():
@@ -61,6 +65,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     ]
     run.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]  # what typer reads
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *common]}
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    run.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     return run
 
 
@@ -105,5 +111,5 @@ def _settle_stdout() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        with open(os.devnull, "wb") as nowhere:
+        with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -2,14 +2,16 @@
 
 import json
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
-from rich.text import Text
 
 from da3d.cli import options, views
+from da3d.cli.labels import marked, take_column
+from da3d.cli.models import check_writable
 from da3d.cli.terminal import Terminal
 from da3d.errors import LabelError, ParameterError
 
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
 
     from da3d.detectors import Detector
     from da3d.pipeline import AnomalyPipeline
+    from da3d.training import Callback
 
-__all__ = ["fit"]
+__all__ = ["detector_name", "fit"]
 
 
 def fit(
@@ -33,7 +36,9 @@ def fit(
     ],
     detector: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="da3d, knn, bagged-nn, mahalanobis or isolation-forest; da3d if left out."),
+        typer.Option(
+            metavar="NAME", help="da3d, knn, bagged-nn, mahalanobis or isolation-forest; da3d if left out."
+        ),
     ] = None,
     param: Annotated[
         list[str] | None,
@@ -69,25 +74,23 @@ def fit(
 ) -> None:
     """Learn what is normal in a table and write a model file.
 
-    No labels are needed. If some anomalies are known, name their column with --label: they are never taken for
-    normal.
+    No labels are needed. If some anomalies are known, name their column with --label: they are never taken
+    for normal.
     """
     threshold = options.chosen_threshold(fpr, budget, top, fdr)
-    options.check_writable(output)
+    check_writable(output)
     learner = _detector(terminal, detector, param or [], device=device, checkpoint=checkpoint)
     with terminal.working(f"Reading {table}"):
         rows, labels = _read(table, label, anomaly, drop or [])
     from da3d.persistence import save
     from da3d.pipeline import AnomalyPipeline
 
-    pipeline = AnomalyPipeline(
-        learner, threshold=threshold, contamination=contamination, random_state=seed
-    )
+    pipeline = AnomalyPipeline(learner, threshold=threshold, contamination=contamination, random_state=seed)
     begin = time.perf_counter()
     _learn(terminal, pipeline, rows, labels, checkpoint)
     duration = time.perf_counter() - begin
     save(pipeline, output)
-    summary = _summary(pipeline, output, labels, duration)
+    summary = {"rows": len(rows), **_summary(pipeline, output, labels, duration)}
     if terminal.json or not terminal.quiet:
         terminal.result(summary, lambda: _view(summary))
 
@@ -96,19 +99,26 @@ def _detector(
     terminal: Terminal, name: str | None, assignments: list[str], **options_given: object
 ) -> "Detector":
     """The detector that the options describe."""
-    from da3d.detectors import DETECTORS, NetworkDetector, default_detector, make_detector
+    from da3d.detectors import NetworkDetector, default_detector, make_detector
     from da3d.training import ProgressBar
 
     parameters = dict(map(_assignment, assignments))
     parameters |= {key: value for key, value in options_given.items() if value is not None}
     default = default_detector()
     if name is None:
-        names = [known for known, kind in DETECTORS.items() if kind is type(default)]
-        name = names[0] if parameters and names else None
+        name = detector_name(default) if parameters else None
     detector = default if name is None else make_detector(name, **parameters)
     if isinstance(detector, NetworkDetector) and terminal.shows_progress:
-        detector.callbacks = (_Shared(ProgressBar(terminal.err)),)
+        detector.set_params(callbacks=(_Shared(ProgressBar(terminal.err)),))
     return detector
+
+
+def detector_name(detector: "Detector") -> str:
+    """The name under which a detector is known on the command line."""
+    from da3d.detectors import DETECTORS
+
+    names = [name for name, kind in DETECTORS.items() if kind is type(detector)]
+    return names[0] if names else type(detector).__name__
 
 
 def _assignment(text: str) -> tuple[str, Any]:
@@ -128,7 +138,7 @@ class _Shared:
     def __init__(self, callback: "Callback") -> None:
         self._callback = callback
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._callback, name)
 
     def __deepcopy__(self, memo: object) -> "_Shared":
@@ -151,8 +161,8 @@ def _read(
         rows, _ = take_column(rows, name)
     if labels is not None and labels.all():
         raise LabelError(
-            f"all {len(labels)} rows are anomalies by column '{label}'; rows believed normal are needed to learn "
-            "what is normal."
+            f"all {len(labels)} rows are anomalies by column '{label}'; rows believed normal are needed to "
+            "learn what is normal."
         )
     return rows, labels
 
@@ -183,9 +193,38 @@ def _summary(
     pipeline: "AnomalyPipeline", output: Path, labels: "NDArray[np.int64] | None", duration: float
 ) -> dict[str, Any]:
     """What a caller wants to know about a fit."""
-    encoder, rule = pipeline.encoder_, pipeline.rule
+    rule, calibration = pipeline.rule, pipeline.calibration_
     return {
         "model": str(output),
         "bytes": output.stat().st_size,
-        "rows": pipeline_rows
+        "known_anomalies": 0 if labels is None else int(labels.sum()),
+        "columns": dict(pipeline.encoder_.schema_.kinds),
+        "ignored": dict(pipeline.encoder_.ignored_columns_),
+        "features": len(pipeline.encoder_.feature_names_),
+        "detector": detector_name(pipeline.detector_),
+        "seconds": round(duration, 2),
+        "calibration_rows": len(calibration.scores),
+        "threshold": {
+            "rule": rule.rule,
+            "value": rule.value,
+            "score": rule.cut(calibration) if rule.by_row else None,
+            "text": str(rule),
+        },
     }
+
+
+def _view(summary: dict[str, Any]) -> Group:
+    threshold, known = summary["threshold"], summary["known_anomalies"]
+    cut = "" if threshold["score"] is None else f" (scores from {threshold['score']:.4g})"
+    entries: dict[str, object] = {
+        "rows": views.count(summary["rows"]) + (f", {views.count(known)} known anomalies" if known else ""),
+        "columns": views.columns_by_kind(summary["columns"]),
+    }
+    if summary["ignored"]:
+        entries["left out"] = "\n".join(f"{name}: {why}" for name, why in summary["ignored"].items())
+    entries |= {
+        "detector": f"{summary['detector']}, learned in {views.seconds(summary['seconds'])}",
+        "alarm": threshold["text"] + cut,
+        "model": f"{summary['model']}, {views.file_size(summary['bytes'])}",
+    }
+    return Group(views.heading("Learned what is normal"), views.facts(entries))

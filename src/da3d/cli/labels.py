@@ -89,8 +89,8 @@ def _refuse_missing(name: object, codes: "NDArray[np.intp]", texts: list[str]) -
     missing = int(np.isin(codes, [-1, *(place for place, text in enumerate(texts) if text in gaps)]).sum())
     if missing:
         raise LabelError(
-            f"{missing} of {len(codes)} labels in column '{name}' are missing; give every row a label or leave "
-            "those rows out."
+            f"{missing} of {len(codes)} labels in column '{name}' are missing; give every row a label or "
+            "leave those rows out."
         )
 
 
@@ -104,12 +104,13 @@ def _is_plain(text: str) -> bool:
 
 
 def _refuse_unclear(name: str, shown: list[str], texts: list[str], anomaly: Sequence[str] | None) -> None:
-    """No label means anomaly: is that what was meant?"""
+    """Refuse labels of which none means anomaly, unless that is clearly what was meant."""
     if set(texts) <= _NORMAL or (anomaly and len(texts) == 1):
         return
     asked = f"none of them is {_listed(list(anomaly))}" if anomaly else "none of them is 1, true or anomaly"
     raise LabelError(
-        f"column '{name}' holds {_listed(shown)} and {asked}; name the labels that mean anomaly with --anomaly."
+        f"column '{name}' holds {_listed(shown)} and {asked}; name the labels that mean anomaly with "
+        "--anomaly."
     )
 
 

@@ -15,12 +15,11 @@ from da3d.cli.score import score
 
 __all__ = ["app", "run"]
 
-_EPILOG = """
-[bold]Exit codes[/bold]   0 success · 1 unexpected failure · 2 a mistake in arguments, tables or files ·
-3 training diverged · 130 interrupted
-
-Results go to standard output, messages and progress to standard error. NO_COLOR switches colours off.
-"""
+_EPILOG = (
+    "Exit codes: 0 success, 1 unexpected failure, 2 a mistake in arguments, tables or files, "
+    "3 training diverged, 130 interrupted.\n\n"
+    "Results go to standard output, messages and progress to standard error. NO_COLOR switches colours off."
+)
 
 app = typer.Typer(
     name="da3d",
@@ -43,7 +42,10 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, metavar="", help="Show the version and stop."
+        ),
     ] = False,
 ) -> None:
     pass

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from da3d.errors import FileError
-
 if TYPE_CHECKING:
     from da3d.pipeline import Threshold
 
@@ -19,7 +17,6 @@ __all__ = [
     "Seed",
     "Table",
     "Top",
-    "check_writable",
     "chosen_threshold",
 ]
 
@@ -29,7 +26,7 @@ Table = Annotated[
     str,
     typer.Argument(
         metavar="TABLE",
-        help="CSV, TSV or JSON lines (also .gz), Parquet, a folder of Parquet files, or - for standard input.",
+        help="CSV, TSV, JSON lines (also .gz), Parquet, a folder of Parquet files, or - for standard input.",
         show_default=False,
     ),
 ]
@@ -91,26 +88,3 @@ def chosen_threshold(
     from da3d.pipeline import Threshold
 
     return Threshold.of(fpr=fpr, budget=budget, top=top, fdr=fdr)
-
-
-def check_writable(path: Path) -> None:
-    """Refuse an output file now that could only fail after all the work.
-
-    Raises
-    ------
-    FileError
-        The file's folder does not exist or cannot be written, or the path is no ordinary file.
-    """
-    from da3d.preprocessing import atomic_path
-
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise FileError(f"'{path}' is a device or a pipe: give the name of an ordinary file, or - for stdout")
-    try:
-        with atomic_path(path):
-            raise _Enough
-    except _Enough:
-        pass
-
-
-class _Enough(Exception):  # noqa: N818 - not an error: ends the trial before it leaves a file
-    """The file could be written."""

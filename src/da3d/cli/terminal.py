@@ -3,9 +3,9 @@
 import json as json_format
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from typing import Any, ContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TextIO
 
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -51,14 +51,14 @@ class Terminal:
         """Say in one line why a command ends."""
         self.err.print(_labelled(label, "bold red", sentence), highlight=False, soft_wrap=True)
 
-    def result(self, data: Any, view: Callable[[], RenderableType]) -> None:
+    def result(self, data: object, view: Callable[[], RenderableType]) -> None:
         """Print a result: `data` as JSON where that is asked for, else what `view` makes of it."""
         if self.json:
             self.out.file.write(json_format.dumps(data, ensure_ascii=False, default=str) + "\n")
         else:
             self.out.print(view(), highlight=False)
 
-    def working(self, what: str) -> ContextManager[object]:
+    def working(self, what: str) -> AbstractContextManager[object]:
         """Show that something is going on, as long as the block lasts."""
         return self.err.status(what) if self.shows_progress else nullcontext()
 
@@ -79,7 +79,13 @@ class Terminal:
             log.setLevel(level)
 
     def _show_warning(
-        self, message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: object
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
     ) -> None:
         if category.__module__.partition(".")[0] == "da3d":
             self.warn(str(message))

@@ -2,13 +2,29 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
+from rich.console import Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["columns_by_kind", "facts", "file_size", "grid", "heading", "seconds"]
+if TYPE_CHECKING:
+    from da3d.pipeline.thresholds import Rule
+
+__all__ = [
+    "columns_by_kind",
+    "commands",
+    "count",
+    "facts",
+    "file_size",
+    "grid",
+    "heading",
+    "plural",
+    "rule",
+    "seconds",
+]
 
 _PLURALS = {"number": "numbers", "category": "categories", "boolean": "booleans", "date": "dates"}
 
@@ -20,7 +36,7 @@ def facts(entries: Mapping[str, object]) -> Padding:
     table.add_column(overflow="fold")
     for name, value in entries.items():
         table.add_row(name, value if isinstance(value, Text) else Text(str(value)))
-    return Padding(table, (0, 0, 0, 2))
+    return Padding(table, (0, 0, 0, 2), expand=False)
 
 
 def grid(names: Sequence[str], numbers: Sequence[str] = (), title: str | None = None) -> Table:
@@ -37,16 +53,32 @@ def heading(text: str) -> Text:
     return Text(text, style="bold")
 
 
+def commands(entries: Mapping[str, str]) -> Padding:
+    """What to do and the command that does it, one below the other."""
+    lines = [Text.assemble((f"{what}\n", "dim"), (f"  {line}", "cyan")) for what, line in entries.items()]
+    return Padding(Group(*lines), (0, 0, 0, 2), expand=False)
+
+
 def columns_by_kind(kinds: Mapping[str, str]) -> str:
     """``41: 38 numbers, 3 categories`` for each column's kind by its name."""
     counts = Counter(kinds.values())
-    parts = [f"{count} {_PLURALS.get(kind, kind) if count > 1 else kind}" for kind, count in counts.most_common()]
+    parts = [f"{many} {plural(kind) if many > 1 else kind}" for kind, many in counts.most_common()]
     return f"{len(kinds)}: {', '.join(parts)}"
 
 
-def file_size(count: int) -> str:
+def plural(kind: str) -> str:
+    """The plural of a column's kind."""
+    return _PLURALS.get(kind, kind)
+
+
+def count(number: int) -> str:
+    """A whole number with thin gaps between thousands, as in ``125 973``."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
+def file_size(length: int) -> str:
     """A number of bytes with its unit."""
-    size = float(count)
+    size = float(length)
     for unit in ("B", "kB", "MB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
@@ -59,3 +91,10 @@ def seconds(duration: float) -> str:
     if duration < 60:
         return f"{duration:.1f} s" if duration < 10 else f"{duration:.0f} s"
     return f"{int(duration // 60)} min {int(duration % 60)} s"
+
+
+def rule(name: "Rule", value: float) -> str:
+    """The rule of a threshold in words."""
+    from da3d.pipeline import Threshold
+
+    return str(Threshold(name, value))

@@ -9,6 +9,6 @@ from torch import Tensor
 __all__ = ["simple"]
 
 
-def simple(like: Float[Tensor, "row code"], sigma: float) -> Float[Tensor, "row code"]:
-    """Codes from N(0, sigma^2): the simple counterexamples of DA3D (section 5), and its wide Gaussian."""
-    return sigma * torch.randn_like(like)
+def simple(rows: int, width: int, sigma: float, device: torch.device) -> Float[Tensor, "row code"]:
+    """Codes from N(0, sigma^2): the simple counterexamples of DA3D (section 5)."""
+    return sigma * torch.randn(rows, width, device=device)

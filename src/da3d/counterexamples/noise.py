@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["subset", "trivial", "row_difference"]
+__all__ = ["near", "trivial"]
 
 Rows = Float[Tensor, "row feature"]
 
@@ -16,25 +16,18 @@ def trivial(like: Rows) -> Rows:
     return torch.randn_like(like) + 0.5
 
 
-def subset(x: Rows, low: float, high: float) -> Rows:
-    """Rows with Gaussian noise on a random part of their features.
+def near(x: Rows, unit: Float[Tensor, " feature"], low: float = 0.05, high: float = 3.0) -> Rows:
+    """Normal rows, disturbed on a random part of their features.
 
-    Every row draws its own share of features (uniform) and its own deviation (log-uniform between `low` and
-    `high`, in the features' units); at least one feature is disturbed.
+    Half of them (at random) are moved by Gaussian noise in units of each feature's deviation, half along the
+    difference of two other rows: directions in which normal rows differ are the ones that a wrong row hides in.
+    Every row draws its own share of disturbed features (uniform, at least one) and its own factor (log-uniform
+    between `low` and `high`).
     """
+    rows, features = x.shape
+    shuffled = [x[torch.randperm(rows, device=x.device)] for _ in range(2)]
+    gaussian = torch.rand(rows, 1, device=x.device) < 0.5
+    direction = torch.where(gaussian, torch.randn_like(x) * unit, shuffled[0] - shuffled[1])
     chosen = torch.rand_like(x) < torch.rand_like(x[:, :1])
-    chosen.scatter_(1, torch.randint(x.shape[1], (len(x), 1), device=x.device), True)
-    return x + chosen * torch.randn_like(x) * _log_uniform(x, low, high)
-
-
-def row_difference(x: Rows, low: float, high: float) -> Rows:
-    """Rows moved along the difference of two other rows, by a log-uniform factor between `low` and `high`.
-
-    Directions in which normal rows differ from each other are the ones that a wrong row hides in.
-    """
-    a, b = x[torch.randperm(len(x), device=x.device)], x[torch.randperm(len(x), device=x.device)]
-    return x + _log_uniform(x, low, high) * (a - b)
-
-
-def _log_uniform(x: Rows, low: float, high: float) -> Float[Tensor, "row 1"]:
-    return low * (high / low) ** torch.rand_like(x[:, :1])
+    chosen.scatter_(1, torch.randint(features, (rows, 1), device=x.device), True)
+    return x + low * (high / low) ** torch.rand_like(x[:, :1]) * chosen * direction

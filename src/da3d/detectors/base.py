@@ -23,6 +23,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from da3d.errors import LabelError, LabelWarning, ParameterError, TableError
 from da3d.seeding import seeded
@@ -34,6 +35,8 @@ __all__ = ["Detector", "NetworkDetector", "known_anomalies", "pick_device"]
 _CHUNK = 512
 # Passes are padded to a multiple of this, so that a row meets the same kernels whatever its neighbours.
 _PAD = 64
+# Values beyond so many deviations are as far as it gets: their squares still fit a float32.
+_FAR = 1e9
 
 
 class Detector(OutlierMixin, BaseEstimator, ABC):
@@ -174,7 +177,10 @@ class NetworkDetector(Detector):
         checkpoint = self._checkpoint(normal, known)
         with seeded(self.seed_, device):
             self.network_ = self._build(normal.shape[1]).to(device)
-            rows, anomalies = _tensor(normal, device), _tensor(known, device)
+            self.center_, self.unit_ = normal.mean(0), normal.std(0)
+            self.unit_[~(self.unit_ > 1e-12 * np.abs(self.center_))] = 1.0
+            rows, anomalies = self._tensor(normal, device), self._tensor(known, device)
+            rows = rows[~self._outliers(self.network_, rows)]
             self.history_ = train(
                 self.network_,
                 self._schedule(self.network_, len(rows), len(anomalies)),
@@ -185,6 +191,15 @@ class NetworkDetector(Detector):
             )
         if checkpoint is not None:
             checkpoint.remove()
+
+    def _outliers(self, network: Any, rows: Tensor) -> Tensor:
+        """Rows believed normal that are not worth believing, as a mask; none unless a subclass says so."""
+        return torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+
+    def _tensor(self, rows: NDArray[np.float64], device: torch.device) -> Tensor:
+        """Rows in float32, shifted and scaled first so that a large offset does not eat a column's digits."""
+        scaled = np.clip((rows - self.center_) / self.unit_, -_FAR, _FAR)
+        return torch.from_numpy(scaled.astype(np.float32)).to(device)
 
     def _checkpoint(self, normal: NDArray[np.float64], known: NDArray[np.float64]) -> Checkpoint | None:
         if self.checkpoint is None:
@@ -204,23 +219,25 @@ class NetworkDetector(Detector):
         device = next(self.network_.parameters()).device
         with torch.inference_mode():
             for start in range(0, len(rows), _CHUNK):
-                chunk = rows[start : start + _CHUNK]
-                padded = np.zeros((-(-len(chunk) // _PAD) * _PAD, rows.shape[1]), dtype=np.float32)
-                padded[: len(chunk)] = chunk
-                output = self.network_(torch.from_numpy(padded).to(device))
-                scores[start : start + len(chunk)] = output[: len(chunk)].cpu().numpy()
+                chunk = self._tensor(rows[start : start + _CHUNK], device)
+                padded = F.pad(chunk, (0, 0, 0, -len(chunk) % _PAD))
+                scores[start : start + len(chunk)] = self.network_(padded)[: len(chunk)].cpu().numpy()
         return scores
 
     def fitted_arrays(self) -> dict[str, NDArray[Any]]:
-        """The module's parameters and buffers."""
-        return {name: tensor.cpu().numpy() for name, tensor in self.network_.state_dict().items()}
+        """The columns' centers and units, and the module's parameters and buffers."""
+        state = {name: tensor.cpu().numpy() for name, tensor in self.network_.state_dict().items()}
+        return {"center": self.center_, "unit": self.unit_} | {f"network.{k}": v for k, v in state.items()}
 
     def restore(self, arrays: dict[str, NDArray[Any]], estimators: dict[str, BaseEstimator]) -> None:
         """Build the module and load its parameters and buffers."""
         device = pick_device(self.device)
         with seeded(0, torch.device("cpu")):
             self.network_ = self._build(self.n_features_in_)
-        self.network_.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+        self.center_, self.unit_ = arrays["center"], arrays["unit"]
+        self.network_.load_state_dict(
+            {k.removeprefix("network."): torch.from_numpy(v) for k, v in arrays.items() if k.startswith("network.")}
+        )
         self.network_.to(device).eval()
 
 
@@ -239,10 +256,6 @@ def pick_device(name: str) -> torch.device:
         usable = ", ".join(kind for kind, usable in available.items() if usable)
         raise ParameterError(f"device is {name!r}, which is not available here; use 'auto' or one of: {usable}.")
     return torch.device(name)
-
-
-def _tensor(rows: NDArray[np.float64], device: torch.device) -> Tensor:
-    return torch.from_numpy(rows.astype(np.float32)).to(device)
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:

@@ -25,207 +25,41 @@ preprint, the authors' later code and this file are listed in docs/methods/da3d.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from da3d.counterexamples import latent, noise
 from da3d.detectors.base import NetworkDetector
+from da3d.detectors.da3d_presets import PRESETS, Preset, Settings
 from da3d.errors import ParameterError
 from da3d.losses import adversarial, alarm, reconstruction
-from da3d.networks import MLP, Activation, Autoencoder, Standardise, View, Views, Where
+from da3d.networks import (
+    MLP,
+    Autoencoder,
+    Calibrated,
+    Memory,
+    Standardise,
+    Views,
+    Where,
+    clear_outliers,
+    squash,
+)
 from da3d.training import Batch, Callback, Phase, Update
 
-__all__ = ["DA3D", "PRESETS", "DoubleAdversarial", "Settings"]
+__all__ = ["DA3D", "DoubleAdversarial"]
 
-Preset = Literal["default", "preprint", "released"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Everything that a preset decides and that an argument of `DA3D` may override.
-
-    Attributes
-    ----------
-    views : tuple of str
-        Scalings of the raw columns that the autoencoder sees, as in `networks.Views`.
-    widths, alarm_widths, generator_widths, discriminator_widths : tuple of int
-        Layers of the encoder (the last is the code), alarm, generator, and of discriminator and critic alike.
-    noise_width : int
-        Width of the generator's input.
-    activation, dropout
-        As in `networks.MLP`.
-    activations : {"decoder", "encoder", "all"}
-        Which hidden activations the alarm reads.
-    standardised : bool
-        Whether activations are standardised before the alarm, and code and residual stand beside them.
-    bounded : bool
-        Whether discriminator, critic and the alarm inside the generator's objective end in a sigmoid.
-    lipschitz : bool
-        Whether discriminator and critic are spectrally normalised.
-    clip : float or None
-        Bound on the gradient norm of discriminator, disguise, generator and critic.
-    sigma : float
-        Standard deviation of the wide Gaussian and of simple counterexamples.
-    normal_weight, trivial_weight, near_weight, simple_weight, generated_weight : float
-        Weights of the alarm's terms; a term of weight 0 is not computed.
-    critic_weights : tuple of float
-        Weights of normal codes, generated codes and the wide Gaussian in the critic's loss.
-    known_share : float
-        Known anomalies per normal row in a batch, if any are known.
-    epochs, steps : tuple of int or None
-        Budget of the autoencoder, of the alarm's warm-up and of the adversarial phase; one of the two is set.
-    batch_size : int
-    learning_rate : float
-    anneal : bool
-        Whether the learning rate falls to zero along each phase.
-    """
-
-    views: tuple[View, ...]
-    widths: tuple[int, ...]
-    alarm_widths: tuple[int, ...]
-    generator_widths: tuple[int, ...]
-    discriminator_widths: tuple[int, ...]
-    noise_width: int
-    activation: Activation
-    dropout: float
-    activations: Where
-    standardised: bool
-    bounded: bool
-    lipschitz: bool
-    clip: float | None
-    sigma: float
-    normal_weight: float
-    trivial_weight: float
-    near_weight: float
-    simple_weight: float
-    generated_weight: float
-    critic_weights: tuple[float, float, float]
-    known_share: float
-    epochs: tuple[int, int, int] | None
-    steps: tuple[int, int, int] | None
-    batch_size: int
-    learning_rate: float
-    anneal: bool
-
-
-def _preprint(features: int) -> Settings:
-    """The paper's text and its Table 3."""
-    tables = {  # input width: autoencoder, alarm, generator, batch (the batch is not in the paper)
-        6: ((12, 10, 8, 6, 3, 2), _SMALL, (15, 10, 5), 128),
-        27: ((50, 40, 30, 20, 10, 5), _SMALL, (20, 15, 10), 128),
-        69: ((100, 80, 60, 40, 20, 10), _SMALL, (25, 20, 15), 64),
-        126: ((200, 150, 100, 75, 50, 25), _BIG, (40, 35, 30), 512),
-        510: ((750, 500, 300, 200, 100, 50), _BIG, (80, 70, 60), 512),
-    }
-    widths, alarm_widths, generator_widths, batch_size = tables[_nearest(features, tables)]
-    return Settings(
-        views=("minmax",),
-        widths=widths,
-        alarm_widths=alarm_widths,
-        generator_widths=generator_widths,
-        discriminator_widths=(50, 40, 30, 20, 10),
-        noise_width=8,  # not stated; that of the authors' later code
-        activation="selu",
-        dropout=0.2,
-        activations="all",
-        standardised=False,
-        bounded=False,
-        lipschitz=False,
-        clip=0.01,  # the authors' only Lipschitz-like device; the text names none
-        sigma=1.5,
-        normal_weight=1.0,
-        trivial_weight=1.0,
-        near_weight=0.0,
-        simple_weight=0.0,
-        generated_weight=1.0,
-        critic_weights=(1.0, 1.0, 2.0),
-        known_share=0.05,
-        epochs=(500, 50, 500),
-        steps=None,
-        batch_size=batch_size,
-        learning_rate=1e-4,
-        anneal=False,
-    )
-
-
-def _released(features: int) -> Settings:
-    """The authors' later code."""
-    tables = {  # input width: autoencoder, alarm, batch
-        6: ((12, 10, 8, 6, 3, 2), _SMALL, 128),
-        30: ((50, 40, 30, 20, 10, 2), _BIG, 128),
-        54: ((90, 75, 60, 45, 25, 15), _BIG, 4096),
-        69: ((100, 80, 60, 40, 20, 10), _BIG, 64),
-        126: ((150, 100, 70, 40, 25, 10), _BIG, 512),
-        510: ((600, 300, 150, 75, 30, 15), _BIG, 512),
-    }
-    widths, alarm_widths, batch_size = tables[_nearest(features, tables)]
-    return replace(
-        _preprint(features),
-        widths=widths,
-        alarm_widths=alarm_widths,
-        generator_widths=(50, 40, 30, 20),
-        discriminator_widths=(40, 20, 10, 5),
-        activation="leaky_relu",
-        dropout=0.1,
-        activations="decoder",
-        bounded=True,
-        sigma=2.0,
-        critic_weights=(2.0, 2.0, 1.0),
-        epochs=(500, 0, 500),
-        batch_size=batch_size,
-    )
-
-
-def _default(features: int) -> Settings:
-    """The same game with its known faults repaired, sized by the table's width."""
-    views: tuple[View, ...] = ("standard", "robust")
-    width = max(16, min(256, 4 * features))
-    code = max(2, min(16, round(features**0.5)))
-    return Settings(
-        views=views,
-        widths=(width, width // 2, code),
-        alarm_widths=(128, 128, 128),
-        generator_widths=(64, 64),
-        discriminator_widths=(64, 64),
-        noise_width=8,
-        activation="leaky_relu",
-        dropout=0.0,
-        activations="all",
-        standardised=True,
-        bounded=False,
-        lipschitz=True,
-        clip=None,
-        sigma=2.0,
-        normal_weight=1.0,
-        trivial_weight=0.0,
-        near_weight=1.0,
-        simple_weight=0.0,
-        generated_weight=0.5,
-        critic_weights=(1.0, 1.0, 2.0),
-        known_share=0.25,
-        epochs=None,
-        steps=(2000, 200, 1500),
-        batch_size=256,
-        learning_rate=1e-3,
-        anneal=True,
-    )
-
-
-_SMALL, _BIG = (100, 50, 25, 10), (1000, 500, 200, 75)
-
-PRESETS = {"default": _default, "preprint": _preprint, "released": _released}
-"""Settings by name, each a function of the input width; paper sizes are those of the nearest table."""
-
-
-def _nearest(features: int, tables: dict[int, Any]) -> int:
-    return min(tables, key=lambda width: abs(np.log(width / features)))
+Rows = Float[Tensor, "row feature"]
+Viewed = Float[Tensor, "row viewed"]
+Codes = Float[Tensor, "row code"]
+Scores = Float[Tensor, "row"]
+Loss = Float[Tensor, ""]
 
 
 class DoubleAdversarial(nn.Module):
@@ -241,78 +75,143 @@ class DoubleAdversarial(nn.Module):
     def __init__(self, features: int, settings: Settings) -> None:
         super().__init__()
         s = self.settings = settings
-        mlp = partial(MLP, activation=s.activation, dropout=s.dropout)
-        self.views = Views(features, s.views)
         self.unit = s.views == ("minmax",)
+        self.views = Views(features, s.views)
         self.target = Autoencoder(
             self.views.width, s.widths, unit=self.unit, activation=s.activation, dropout=s.dropout
         )
-        code = self.target.code_width
-        self.discriminator = mlp(code, s.discriminator_widths, 1, lipschitz=s.lipschitz)
-        self.generator = mlp(s.noise_width, s.generator_widths, code)
-        self.critic = mlp(code, s.discriminator_widths, 1, lipschitz=s.lipschitz)
+        judge = partial(MLP, activation=s.activation, dropout=s.dropout, lipschitz=s.lipschitz)
+        learner = partial(MLP, activation=s.activation, dropout=s.dropout if s.alarm_dropout else 0.0)
+        self.discriminator = judge(self.target.code_width, s.discriminator_widths, 1)
+        self.critic = judge(self.target.code_width, s.discriminator_widths, 1)
+        self.generator = learner(s.noise_width, s.generator_widths, self.target.code_width)
         width = self.target.activation_width(s.activations)
-        self.standardise = Standardise(width) if s.standardised else nn.Identity()
-        self.alarm = mlp(width, s.alarm_widths, 1)
+        width += (2 * self.views.width + self.target.code_width) if s.trace else 0
+        self.scale = Standardise(width) if s.trace else nn.Identity()
+        self.alarm = learner(width, s.alarm_widths, 1)
+        self.neighbourhood = Memory(1024, neighbors=1)
+        self.evidence = nn.ModuleDict(
+            {"alarm": Calibrated(), "residual": Calibrated()}
+            | {name: Memory(s.memory, neighbors=5) for name in ("activation", "row", "straight")}
+        )
 
-    def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row"]:
-        """The alarm's logit for raw rows: higher is stranger."""
-        return self._alarm(self.target.activations(self.views(x), self.settings.activations))
+    # ---- scoring
 
-    def reconstruction(self, batch: Batch) -> Float[Tensor, ""]:
+    def forward(self, x: Rows) -> Scores:
+        """Strangeness of raw rows: the alarm's logit, or the weighted mean of all evidence."""
+        s = self.settings
+        if not s.trace:
+            return self.alarm_of(self.view(x))
+        v = self.view(x)
+        trace = self.read(v)
+        weighted = {
+            "alarm": (s.alarm_evidence, lambda: self.alarm(trace).squeeze(1)),
+            "activation": (s.activation_evidence, lambda: trace),
+            "row": (s.row_evidence, lambda: self.views.standard(x)),
+            "straight": (s.straight_evidence, lambda: self.views.where_heavy(x)),
+            "residual": (s.residual_evidence, lambda: self._residual(v)),
+        }
+        scores = [w * self.evidence[name](of()) for name, (w, of) in weighted.items() if w]
+        return torch.stack(scores).sum(0) / sum(w for w, _ in weighted.values())
+
+    def view(self, x: Rows) -> Viewed:
+        """What the autoencoder sees of raw rows."""
+        return squash(self.views(x)) if self.settings.squashed else self.views(x)
+
+    def read(self, v: Viewed) -> Float[Tensor, "row trace"]:
+        """What the alarm reads of rows: hidden activations, and around them row, code and residual."""
+        if not self.settings.trace:
+            return self.target.activations(v, self.settings.activations)
+        return squash(self.scale(self.trace(v)))
+
+    def trace(self, v: Viewed) -> Float[Tensor, "row trace"]:
+        """Row, code, hidden activations and residual, as they are."""
+        code, in_encoder = self.target.encoder.trace(v)
+        output, in_decoder = self.target.decoder.trace(code)
+        hidden = {"encoder": in_encoder, "decoder": in_decoder, "all": in_encoder + in_decoder}
+        return torch.cat([v, code, *hidden[self.settings.activations], v - self.target.as_row(output)], 1)
+
+    def alarm_of(self, v: Viewed) -> Scores:
+        """The alarm's logit for rows."""
+        return self.alarm(self.read(v)).squeeze(1)
+
+    def alarm_of_code(self, code: Codes) -> Scores:
+        """The alarm's logit for rows that are born as codes."""
+        if self.settings.trace:
+            return self.alarm_of(self.target.decode(code))
+        return self.alarm(self.target.activations_of_code(code, self.settings.activations)).squeeze(1)
+
+    def encode(self, x: Rows) -> Codes:
+        """Codes of raw rows."""
+        return self.target.encoder(self.view(x))
+
+    # ---- the autoencoder
+
+    def reconstruction(self, batch: Batch) -> Loss:
         """Autoencoder: copy normal rows."""
-        v = self.views(batch.normal)
+        v = self.view(batch.normal)
         distance = reconstruction.bernoulli if self.unit else reconstruction.squared
         return distance(v, self.target(v)).mean()
 
-    def prior(self, batch: Batch) -> Float[Tensor, ""]:
+    def prior(self, batch: Batch) -> Loss:
         """Discriminator: tell codes from the prior."""
         codes = self.encode(batch.normal)
-        return adversarial.prior(self._discriminate(codes), self._discriminate(torch.randn_like(codes)))
+        return adversarial.prior(
+            self._judge(self.discriminator, codes), self._judge(self.discriminator, torch.randn_like(codes))
+        )
 
-    def disguise(self, batch: Batch) -> Float[Tensor, ""]:
+    def disguise(self, batch: Batch) -> Loss:
         """Encoder: make codes look like the prior."""
-        return adversarial.disguise(self._discriminate(self.encode(batch.normal)))
+        return adversarial.disguise(self._judge(self.discriminator, self.encode(batch.normal)))
 
-    def alarm_on_trivial(self, batch: Batch) -> Float[Tensor, ""]:
-        """Alarm, warm-up: normal rows and known anomalies against counterexamples born in row space."""
-        s = self.settings
-        loss = s.normal_weight * alarm.cross_entropy(self(batch.normal), 0.0)
+    # ---- the alarm
+
+    def alarm_on_trivial(self, batch: Batch) -> Loss:
+        """Alarm, warm-up: normal rows and known anomalies against counterexamples born as rows."""
+        s, v = self.settings, self.view(batch.normal)
+        loss = s.normal_weight * alarm.cross_entropy(self.alarm_of(v), 0.0)
         if len(batch.known):
-            loss = loss + alarm.cross_entropy(self(batch.known), 1.0)
+            loss = loss + alarm.cross_entropy(self.alarm_of(self.view(batch.known)), 1.0)
         if s.trivial_weight:
-            v = noise.trivial(self.views(batch.normal))
-            loss = loss + s.trivial_weight * alarm.cross_entropy(self._of_view(v), 1.0)
+            loss = loss + s.trivial_weight * self._against(noise.trivial(v))
         if s.near_weight:
-            loss = loss + s.near_weight * alarm.cross_entropy(self(self._near(batch.normal)), 1.0)
+            loss = loss + s.near_weight * self._against(self.view(noise.near(batch.normal, self.views.unit)))
         return loss
 
-    def alarm_on_all(self, batch: Batch) -> Float[Tensor, ""]:
-        """Alarm: the same, and counterexamples born in code space."""
+    def alarm_on_all(self, batch: Batch) -> Loss:
+        """Alarm: the same, and against counterexamples born as codes."""
         s = self.settings
         loss = self.alarm_on_trivial(batch)
         if s.generated_weight:
-            loss = loss + s.generated_weight * alarm.cross_entropy(self._of_code(self.generate(batch)), 1.0)
+            loss = loss + s.generated_weight * self._against_code(self.generate(batch).detach())
         if s.simple_weight:
-            codes = latent.simple(self.generate(batch), s.sigma)
-            loss = loss + s.simple_weight * alarm.cross_entropy(self._of_code(codes), 1.0)
+            codes = latent.simple(len(batch.normal), self.target.code_width, s.sigma, batch.normal.device)
+            loss = loss + s.simple_weight * self._against_code(codes)
         return loss
 
-    def deceive(self, batch: Batch) -> Float[Tensor, ""]:
-        """Generator: look normal to the alarm, yet stay where the critic sees the wide Gaussian."""
-        fooled = self._of_code(self.generate(batch))
-        if self.settings.bounded:
-            fooled = fooled.sigmoid()
-        elsewhere = self._criticise(self.generate(batch))
-        return adversarial.fool_alarm(fooled) + adversarial.become_anomalous(elsewhere)
+    # ---- the double-adversarial game
 
-    def criticise(self, batch: Batch) -> Float[Tensor, ""]:
+    def generate(self, batch: Batch) -> Codes:
+        """One generated code per normal row of the batch, from fresh noise."""
+        n = torch.randn(len(batch.normal), self.settings.noise_width, device=batch.normal.device)
+        return self.generator(n)
+
+    def deceive(self, batch: Batch) -> Loss:
+        """Generator: look normal to the alarm, yet stay where the critic sees the wide Gaussian."""
+        s = self.settings
+        fooled = self.alarm_of_code(self.generate(batch))
+        elsewhere = self.generate(batch)
+        loss = s.fool_weight * adversarial.fool_alarm(fooled.sigmoid() if s.bounded else fooled)
+        loss = loss + adversarial.become_anomalous(self._judge(self.critic, elsewhere))
+        return loss + s.repulsion_weight * adversarial.repulsion(elsewhere) if s.repulsion_weight else loss
+
+    def criticise(self, batch: Batch) -> Loss:
         """Critic: tell normal and generated codes from the wide Gaussian."""
-        codes = self.encode(batch.normal)
+        normal = self.encode(batch.normal)
         return adversarial.critic(
-            self._criticise(codes),
-            self._criticise(self.generate(batch)),
-            self._criticise(latent.simple(codes, self.settings.sigma)),
+            self._judge(self.critic, normal),
+            self._judge(self.critic, self.generate(batch)),
+            self._judge(self.critic, self.settings.sigma * torch.randn_like(normal)),
             self.settings.critic_weights,
         )
 
@@ -320,56 +219,70 @@ class DoubleAdversarial(nn.Module):
         """What the losses hide: the critic's three means, code norms, both parts of the generator's gradient."""
         normal = self.encode(batch.normal)
         generated = self.generate(batch).detach().requires_grad_()
-        gaussian = latent.simple(normal, self.settings.sigma)
-        by_alarm = torch.autograd.grad(self._of_code(generated).mean(), generated)[0]
-        by_critic = torch.autograd.grad(self._criticise(generated).mean(), generated)[0]
+        gaussian = self.settings.sigma * torch.randn_like(normal)
+        by_alarm = torch.autograd.grad(self.alarm_of_code(generated).mean(), generated)[0]
+        by_critic = torch.autograd.grad(self._judge(self.critic, generated).mean(), generated)[0]
         return {
-            "critic on normal": self._criticise(normal).mean(),
-            "critic on generated": self._criticise(generated).mean(),
-            "critic on gaussian": self._criticise(gaussian).mean(),
+            "critic on normal": self._judge(self.critic, normal).mean(),
+            "critic on generated": self._judge(self.critic, generated).mean(),
+            "critic on gaussian": self._judge(self.critic, gaussian).mean(),
             "norm of normal codes": normal.norm(dim=1).mean(),
             "norm of generated codes": generated.norm(dim=1).mean(),
             "generator gradient from alarm": by_alarm.norm(),
             "generator gradient from critic": by_critic.norm(),
         }
 
-    def encode(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row code"]:
-        """Codes of raw rows."""
-        return self.target.encoder(self.views(x))
+    # ---- what is fitted once, on all normal rows
 
-    def generate(self, batch: Batch) -> Float[Tensor, "row code"]:
-        """One generated code per normal row of the batch, from fresh noise."""
-        n = torch.randn(len(batch.normal), self.settings.noise_width, device=batch.normal.device)
-        return self.generator(n)
+    def outliers(self, x: Rows) -> Bool[Tensor, "row"]:
+        """Rows that are left out before anything is learned."""
+        self.views.fit(x)
+        return clear_outliers(self.views.standard(x), self.settings.trim)
 
-    def fit_standardise(self, x: Float[Tensor, "row feature"]) -> None:
-        """Take the activations' mean and deviation from normal rows."""
-        if self.settings.standardised:
-            sample = x[:: -(-len(x) // 10_000)]
-            self.standardise.fit(self.target.activations(self.views(sample), self.settings.activations))
+    def fit_views(self, x: Rows) -> None:
+        """Scalings, and the memory by which counterexamples are labelled."""
+        self.views.fit(x)
+        if self.settings.soft:
+            self.neighbourhood.fit(self.view(x))
 
-    def _near(self, x: Tensor) -> Tensor:
-        unit = self.views.standard
-        z, half = unit(x), len(x) // 2
-        near = torch.cat([noise.subset(z[:half], 0.05, 3.0), noise.row_difference(z[half:], 0.05, 3.0)])
-        return near * unit.deviation + unit.mean
+    def fit_scale(self, x: Rows) -> None:
+        """Mean and deviation of everything the alarm reads."""
+        if self.settings.trace:
+            self.scale.fit(self.trace(self.view(_sample(x, 10_000))), floor=0.01)
 
-    def _of_view(self, v: Tensor) -> Tensor:
-        return self._alarm(self.target.activations(v, self.settings.activations))
+    def fit_evidence(self, x: Rows) -> None:
+        """Memories, and the spread of every kind of evidence."""
+        if not self.settings.trace:
+            return
+        v = self.view(_sample(x, 10_000))
+        self.evidence["alarm"].fit(self.alarm_of(v))
+        self.evidence["residual"].fit(self._residual(v))
+        self.evidence["activation"].fit(self.read(v))
+        self.evidence["row"].fit(self.views.standard(x))
+        self.evidence["straight"].fit(self.views.where_heavy(x))
 
-    def _of_code(self, code: Tensor) -> Tensor:
-        return self._alarm(self.target.activations_of_code(code, self.settings.activations))
+    def _against(self, v: Viewed) -> Loss:
+        """Loss of the alarm on counterexamples, by their distance to the normal rows or as 1."""
+        if not self.settings.soft:
+            return alarm.cross_entropy(self.alarm_of(v), 1.0)
+        distance = self.neighbourhood.distance(v)
+        return alarm.cross_entropy(self.alarm_of(v), distance / (1 + distance))
 
-    def _alarm(self, activations: Tensor) -> Tensor:
-        return self.alarm(self.standardise(activations)).squeeze(1)
+    def _against_code(self, code: Codes) -> Loss:
+        if self.settings.soft:
+            return self._against(self.target.decode(code))
+        return alarm.cross_entropy(self.alarm_of_code(code), 1.0)
 
-    def _discriminate(self, codes: Tensor) -> Tensor:
-        output = self.discriminator(codes).squeeze(1)
+    def _residual(self, v: Viewed) -> Scores:
+        return torch.log((v - self.target.decode(self.target.encoder(v))).square().mean(1) + 1e-3)
+
+    def _judge(self, network: MLP, codes: Codes) -> Scores:
+        output = network(codes).squeeze(1)
         return output.sigmoid() if self.settings.bounded else output
 
-    def _criticise(self, codes: Tensor) -> Tensor:
-        output = self.critic(codes).squeeze(1)
-        return output.sigmoid() if self.settings.bounded else output
+
+def _sample(x: Rows, most: int) -> Rows:
+    return x[:: -(-len(x) // most)]
 
 
 class DA3D(NetworkDetector):
@@ -482,13 +395,16 @@ class DA3D(NetworkDetector):
 
     def codes(self, X: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Codes of rows in the autoencoder, shape (rows, code): the plane of the paper's Figure 5."""
-        rows = torch.from_numpy(self._validated(X, reset=False).astype(np.float32))
+        rows = self._tensor(self._validated(X, reset=False), next(self.network_.parameters()).device)
         with torch.inference_mode():
-            return self.network_.encode(rows.to(pick_device(self.device))).cpu().numpy()
+            return self.network_.encode(rows).cpu().numpy()
 
     def _build(self, features: int) -> DoubleAdversarial:
         self.settings_ = self._resolve(features)
         return DoubleAdversarial(features, self.settings_)
+
+    def _outliers(self, network: DoubleAdversarial, rows: Tensor) -> Tensor:
+        return network.outliers(rows) if network.settings.trim else super()._outliers(network, rows)
 
     def _resolve(self, features: int) -> Settings:
         if self.preset not in PRESETS:
@@ -522,7 +438,7 @@ class DA3D(NetworkDetector):
                 update(name="critic", trains=[model.critic], loss=model.criticise, clip=s.clip),
             ]
         return [
-            Phase(name="views", finish=model.views.fit),
+            Phase(name="views", finish=model.fit_views),
             phase(
                 name="autoencoder",
                 updates=[
@@ -530,7 +446,7 @@ class DA3D(NetworkDetector):
                     update(name="prior", trains=disc, loss=model.prior, clip=s.clip),
                     update(name="disguise", trains=encoder, loss=model.disguise, clip=s.clip),
                 ],
-                finish=model.fit_standardise,
+                finish=model.fit_scale,
                 **_budget(s, 0),
             ),
             phase(
@@ -543,7 +459,8 @@ class DA3D(NetworkDetector):
                 name="adversarial",
                 updates=game,
                 known=s.known_share,
-                monitor=model.watch,
+                monitor=model.watch if s.generated_weight else None,
+                finish=model.fit_evidence,
                 **_budget(s, 2),
             ),
         ]

@@ -6,10 +6,11 @@ takes one output per row and returns the batch mean that an update descends.
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["become_anomalous", "critic", "disguise", "fool_alarm", "prior"]
+__all__ = ["become_anomalous", "critic", "disguise", "fool_alarm", "prior", "repulsion"]
 
 Outputs = Float[Tensor, "row"]
 
@@ -47,3 +48,11 @@ def critic(
     """
     normal, generated, gaussian = weights
     return normal * of_normal.mean() + generated * of_generated.mean() - gaussian * of_gaussian.mean()
+
+
+def repulsion(codes: Float[Tensor, "row code"]) -> Float[Tensor, ""]:
+    """Inverse of the mean distance between generated codes: keeps a generator from one single answer.
+
+    Fence GAN's dispersion loss, with all pairs in place of the distance to the batch mean.
+    """
+    return 1.0 / (torch.pdist(codes).mean() + 1e-2)

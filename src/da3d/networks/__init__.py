@@ -1,7 +1,20 @@
 """What there is: modules that map tensors to tensors and show their hidden activations."""
 
 from da3d.networks.autoencoder import Autoencoder, Where
+from da3d.networks.memory import Calibrated, Memory, clear_outliers
 from da3d.networks.mlp import MLP, Activation
-from da3d.networks.views import Standardise, View, Views
+from da3d.networks.views import Standardise, View, Views, squash
 
-__all__ = ["MLP", "Activation", "Autoencoder", "Standardise", "View", "Views", "Where"]
+__all__ = [
+    "MLP",
+    "Activation",
+    "Autoencoder",
+    "Calibrated",
+    "Memory",
+    "Standardise",
+    "View",
+    "Views",
+    "Where",
+    "clear_outliers",
+    "squash",
+]

@@ -83,6 +83,10 @@ class Autoencoder(nn.Module):
         _, in_encoder = self.encoder.trace(self.as_row(output))
         return torch.cat(in_encoder if where == "encoder" else in_encoder + in_decoder, 1)
 
+    def decode(self, code: Float[Tensor, "row code"]) -> Float[Tensor, "row feature"]:
+        """The rows that codes stand for."""
+        return self.as_row(self.decoder(code))
+
     def as_row(self, output: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
         """The row that an output of the decoder stands for."""
         return output.sigmoid() if self.unit else output

@@ -1,6 +1,6 @@
-"""Views of the raw columns: fixed, per-column scalings that are fitted once on normal rows.
+"""Views of a row: fixed, per-column scalings that are fitted once on normal rows.
 
-They are buffers of the model, so they travel with its weights, can be exported, and let a gradient through.
+They are buffers of the model, so they travel with its weights and let a gradient through.
 """
 
 from __future__ import annotations
@@ -9,15 +9,21 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-__all__ = ["Standardise", "View", "Views"]
+__all__ = ["Standardise", "View", "Views", "squash"]
 
 View = Literal["minmax", "standard", "robust", "quantile"]
 
-_KNOTS = 129
+_KNOTS = 256
 _SAMPLE = 20_000
+_HEAVY = 4.0  # excess kurtosis from which on a column counts as heavy-tailed
+
+
+def squash(x: Tensor) -> Tensor:
+    """Soft limit: the identity near zero, a logarithm beyond about three deviations."""
+    return 3.0 * torch.asinh(x / 3.0)
 
 
 class Standardise(nn.Module):
@@ -30,11 +36,13 @@ class Standardise(nn.Module):
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("deviation", torch.ones(features))
 
-    def fit(self, x: Float[Tensor, "row feature"]) -> None:
-        """Take mean and deviation from rows."""
+    def fit(self, x: Float[Tensor, "row feature"], floor: float = 0.0) -> None:
+        """Take mean and deviation from rows; `floor` times the mean deviation is added to each."""
         self.mean.copy_(x.double().mean(0))
         deviation = x.double().std(0, correction=0)
-        self.deviation.copy_(torch.where(deviation > 1e-6 * (1 + self.mean.abs()), deviation, 1.0))
+        constant = deviation <= 1e-6 * (1 + self.mean.abs())
+        deviation = deviation + floor * deviation.mean()
+        self.deviation.copy_(torch.where(constant & (deviation < 1e-6), 1.0, deviation))
 
     def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
         """Scale rows."""
@@ -45,12 +53,12 @@ class Views(nn.Module):
     """Several scalings of the same row, side by side.
 
     - ``minmax``: the fitted range goes to [0, 1]; values outside leave it (the papers' preparation).
-    - ``standard``: zero mean, unit deviation.
-    - ``robust``: asinh of the distance to the median in units of the interquartile deviation; grows like a
-      logarithm, so that heavy tails neither vanish nor rule.
-    - ``quantile``: the normal score of the value's rank, linear between knots and continued beyond the range.
-
-    A column with at most two values has no shape to straighten: it is zero in ``robust`` and ``quantile``.
+    - ``standard``: zero mean and unit deviation; a column with two values is divided by half their distance
+      instead, so that a rare flag counts as two units and not as thirty.
+    - ``robust``: asinh of the distance to the median in interquartile deviations, standardised; it grows like
+      a logarithm, so that heavy tails neither vanish nor rule. Zero for two-valued columns.
+    - ``quantile``: the normal score of a value's rank, for columns whose excess kurtosis is above 4; zero for
+      all others, whose shape needs no straightening. Beyond the fitted range it goes on like a logarithm.
 
     Parameters
     ----------
@@ -67,76 +75,95 @@ class Views(nn.Module):
         self.low: Tensor
         self.span: Tensor
         self.center: Tensor
+        self.unit: Tensor
+        self.median: Tensor
         self.spread: Tensor
-        self.varied: Tensor
+        self.graded: Tensor
+        self.heavy: Tensor
         self.knots: Tensor
         self.levels: Tensor
-        self.standard = Standardise(features)
-        for name in ("low", "center"):
+        for name in ("low", "center", "median"):
             self.register_buffer(name, torch.zeros(features))
-        for name in ("span", "spread", "varied"):
+        for name in ("span", "unit", "spread"):
             self.register_buffer(name, torch.ones(features))
-        probabilities = torch.linspace(0.0, 1.0, _KNOTS, dtype=torch.float64).clamp(0.5 / 1000, 1 - 0.5 / 1000)
-        self.register_buffer("levels", torch.special.ndtri(probabilities).float())
-        self.register_buffer("knots", torch.linspace(-3, 3, _KNOTS).repeat(features, 1))
+        for name in ("graded", "heavy"):
+            self.register_buffer(name, torch.zeros(features, dtype=torch.bool))
+        for name in ("knots", "levels"):
+            self.register_buffer(name, torch.zeros(features, _KNOTS))
+        self.asinh = Standardise(features)
 
     def fit(self, x: Float[Tensor, "row feature"]) -> None:
         """Take ranges, moments and quantiles from rows."""
-        self.standard.fit(x)
         low, high = x.amin(0), x.amax(0)
         self.low.copy_(low)
         self.span.copy_(torch.where(high > low, high - low, 1.0))
-        stride = -(-len(x) // _SAMPLE)
-        ordered = x[::stride].double().sort(0).values
-        quantiles = _interpolated(ordered, torch.linspace(0, 1, _KNOTS, dtype=torch.float64, device=x.device))
-        self.center.copy_(_interpolated(ordered, torch.tensor([0.5], device=x.device))[0])
-        quarters = _interpolated(ordered, torch.tensor([0.25, 0.75], device=x.device))
-        spread = (quarters[1] - quarters[0]) / 1.349
-        self.spread.copy_(torch.where(spread > 1e-3 * self.standard.deviation, spread, self.standard.deviation))
-        self.varied.copy_(((x != low) & (x != high)).any(0))
-        self.knots.copy_(quantiles.T)
+        self.graded.copy_(((x != low) & (x != high)).any(0))
+        self.center.copy_(x.double().mean(0))
+        flag = torch.where(high > low, (high - low) / 2, 0.5)
+        self.unit.copy_(torch.where(self.graded, x.double().std(0, correction=0), flag))
+        z = self.standard(x)
+        kurtosis = z.double().pow(4).mean(0) - 3
+        self.heavy.copy_(self.graded & (kurtosis > _HEAVY))
+        sample = z[:: -(-len(z) // _SAMPLE)].sort(0).values
+        lower, median, upper = (sample[min(len(sample) - 1, int(q * len(sample)))] for q in (0.25, 0.5, 0.75))
+        spread = (upper - lower) / 1.349
+        self.median.copy_(median)
+        self.spread.copy_(torch.where(spread > 0.05, spread, 1.0))
+        self.asinh.fit(torch.asinh((z - self.median) / self.spread))
+        for column in self.heavy.nonzero().flatten():
+            self.knots[column], self.levels[column] = _normal_scores(sample[:, column])
 
     def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row viewed"]:
         """All views of rows, in the order of `names`."""
-        return torch.cat([getattr(self, f"_{name}")(x) for name in self.names], 1)
+        return torch.cat([getattr(self, name)(x) for name in self.names], 1)
 
-    def _minmax(self, x: Tensor) -> Tensor:
+    def minmax(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
+        """The fitted range goes to [0, 1]."""
         return (x - self.low) / self.span
 
-    def _standard(self, x: Tensor) -> Tensor:
-        return self.standard(x)
+    def standard(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
+        """Zero mean, unit deviation."""
+        return (x - self.center) / self.unit
 
-    def _robust(self, x: Tensor) -> Tensor:
-        return self.varied * torch.asinh((x - self.center) / self.spread)
+    def robust(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
+        """Standardised asinh of the robust distance to the median; zero for two-valued columns."""
+        return self.graded * self.asinh(torch.asinh((self.standard(x) - self.median) / self.spread))
 
-    def _quantile(self, x: Tensor) -> Tensor:
-        inside = _normal_score(x, self.knots, self.levels)
-        # Beyond the fitted range the score goes on growing, by the logarithm of the excess in deviations.
-        excess = (x - x.clamp(self.low, self.low + self.span)) / self.standard.deviation
-        return self.varied * (inside + excess.sign() * excess.abs().log1p())
+    def quantile(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
+        """Normal scores of heavy-tailed columns; zero for the others."""
+        return self.heavy * _interpolate(self.standard(x), self.knots, self.levels)
+
+    def where_graded(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
+        """``robust`` for graded columns, ``standard`` for two-valued ones."""
+        return torch.where(self.graded, self.robust(x), self.standard(x))
+
+    def where_heavy(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
+        """``quantile`` for heavy-tailed columns, ``standard`` for the others."""
+        return torch.where(self.heavy, self.quantile(x), self.standard(x))
 
 
-def _interpolated(ordered: Float[Tensor, "row feature"], levels: Tensor) -> Float[Tensor, "level feature"]:
-    position = levels.double() * (len(ordered) - 1)
-    below = position.floor().long()
-    above = position.ceil().long()
-    weight = (position - below)[:, None]
-    return ordered[below] * (1 - weight) + ordered[above] * weight
+def _normal_scores(ordered: Float[Tensor, "row"]) -> tuple[Float[Tensor, "knot"], Float[Tensor, "knot"]]:
+    """Distinct values of a sorted column and the normal score of their middle rank, at most `_KNOTS` of them."""
+    values, counts = torch.unique_consecutive(ordered, return_counts=True)
+    middle = (counts.cumsum(0) - counts / 2) / len(ordered)
+    least = 0.5 / (len(ordered) + 1)
+    scores = torch.special.ndtri(middle.double().clamp(least, 1 - least)).to(ordered.dtype)
+    chosen = torch.linspace(0, len(values) - 1, _KNOTS, device=ordered.device).round().long()
+    return values[chosen], scores[chosen]
 
 
-def _normal_score(
+def _interpolate(
     x: Float[Tensor, "row feature"],
     knots: Float[Tensor, "feature knot"],
-    levels: Float[Tensor, " knot"],
+    levels: Float[Tensor, "feature knot"],
 ) -> Float[Tensor, "row feature"]:
-    """Linear interpolation between knots; a value that fills several knots gets the middle of their levels."""
+    """Piecewise linear map of every column, continued by the logarithm of the excess beyond its knots."""
     columns = x.T.contiguous()
-    right = torch.searchsorted(knots, columns, right=True)
-    left = torch.searchsorted(knots, columns)
-    last = len(levels) - 1
-    tied = (levels[left.clamp(0, last)] + levels[(right - 1).clamp(0, last)]) / 2
-    lower = (right - 1).clamp(0, last - 1)
-    start, stop = knots.gather(1, lower), knots.gather(1, lower + 1)
-    share = ((columns - start) / (stop - start).clamp_min(1e-12)).clamp(0, 1)
-    between = levels[lower] + share * (levels[lower + 1] - levels[lower])
-    return torch.where(right > left, tied, between).T
+    low, high = knots[:, :1], knots[:, -1:]
+    inside = torch.minimum(torch.maximum(columns, low), high)
+    above = torch.searchsorted(knots, inside).clamp(1, knots.shape[1] - 1)
+    start, stop = knots.gather(1, above - 1), knots.gather(1, above)
+    share = ((inside - start) / (stop - start).clamp_min(1e-12)).clamp(0, 1)
+    score = torch.lerp(levels.gather(1, above - 1), levels.gather(1, above), share)
+    excess = columns - inside
+    return (score + excess.sign() * excess.abs().log1p()).T

@@ -166,12 +166,13 @@ def _parquet_tables(path: Path, rows: int) -> Iterator[pa.Table]:
 
 def _dataset(path: Path, files: list[Path]) -> arrow_dataset.Dataset:
     """Return the files as one table: folders such as ``day=3`` are columns, integers give way to decimals."""
-    folder = path if path.is_dir() else path.parent
-    dataset = arrow_dataset.dataset(
-        [str(file) for file in files],
-        format="parquet",
-        partitioning=arrow_dataset.partitioning(flavor="hive") if path.is_dir() else None,
-        partition_base_dir=str(folder),
-    )
+    options = {
+        "source": [str(file) for file in files],
+        "format": "parquet",
+        "partitioning": arrow_dataset.partitioning(flavor="hive") if path.is_dir() else None,
+        "partition_base_dir": str(path if path.is_dir() else path.parent),
+    }
+    dataset = arrow_dataset.dataset(**options)
     schemas = [fragment.physical_schema for fragment in dataset.get_fragments()]
-    return dataset.replace_schema(pa.unify_schemas([dataset.schema, *schemas], promote_options="permissive"))
+    schema = pa.unify_schemas([dataset.schema, *schemas], promote_options="permissive")
+    return dataset if schema == dataset.schema else arrow_dataset.dataset(**options, schema=schema)

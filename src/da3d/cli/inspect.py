@@ -1,0 +1,69 @@
+"""``da3d inspect``: what a model file holds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group
+
+from da3d.cli import options, views
+from da3d.cli.terminal import Terminal
+
+__all__ = ["inspect"]
+
+
+def inspect(terminal: Terminal, model: options.Model) -> None:
+    """Show what a model file holds, without running anything in it."""
+    from da3d.persistence import inspect as look_into
+
+    with terminal.working(f"Reading {model}"):
+        facts = look_into(model)
+    terminal.result(facts, lambda: _view(facts))
+
+
+def _view(facts: Mapping[str, Any]) -> Group:
+    """Three blocks: the file, the table that it was fitted on, the detector."""
+    parts: list[Any] = [views.heading(facts["path"]), views.facts(_file(facts))]
+    if "schema" in facts:
+        parts += ["", views.heading("Table"), views.facts(_table(facts))]
+    parts += ["", views.heading("Detector"), views.facts(_detector(facts))]
+    return Group(*parts)
+
+
+def _file(facts: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "holds": "a whole pipeline" if facts["kind"] == "pipeline" else f"a {facts['kind']}",
+        "size": views.file_size(facts["bytes"]),
+        "written": str(facts["created"]).replace("T", " ").replace("Z", " UTC"),
+        "format": facts["format"],
+        "versions": "  ".join(f"{name} {version}" for name, version in facts["versions"].items()),
+    }
+
+
+def _table(facts: Mapping[str, Any]) -> dict[str, object]:
+    kinds = {column["name"]: column["kind"] for column in facts["schema"] or ()}
+    entries: dict[str, object] = {"columns": views.columns_by_kind(kinds)}
+    for kind in dict.fromkeys(kinds.values()):
+        entries[f"  {views.plural(kind)}"] = ", ".join(name for name, each in kinds.items() if each == kind)
+    if facts["ignored"]:
+        entries["left out"] = "\n".join(f"{name}: {why}" for name, why in facts["ignored"].items())
+    entries["calibration"] = f"{views.count(facts['calibration_rows'])} rows"
+    entries["alarm"] = views.rule(facts["threshold"]["rule"], facts["threshold"]["value"])
+    if facts["contamination"]:
+        entries["contamination"] = f"{facts['contamination']:g}"
+    return entries
+
+
+def _detector(facts: Mapping[str, Any]) -> dict[str, object]:
+    given = {name: value for name, value in facts["parameters"].items() if value is not None}
+    entries: dict[str, object] = {
+        "name": facts["detector"],
+        "features": facts["features"],
+        "numbers kept": views.count(facts["weights"]),
+        "seed": facts["seed"],
+        "parameters": "\n".join(f"{name} = {value}" for name, value in given.items()),
+    }
+    if facts["history"]:
+        entries["history"] = f"{facts['history']} records"
+    for phase, losses in (facts.get("last_losses") or {}).items():
+        entries[f"  {phase}"] = "  ".join(f"{name} {value:.3g}" for name, value in losses.items())
+    return entries

@@ -1,0 +1,137 @@
+"""A memory of normal rows: how far a row is from what has been seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+__all__ = ["Calibrated", "Memory", "clear_outliers", "nearest"]
+
+_CHUNK = 2048
+
+
+class Calibrated(nn.Module):
+    """Evidence in units of its own spread on normal rows: zero at their median, one at their typical distance
+    from it. So kinds of evidence can be added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.median: Tensor
+        self.spread: Tensor
+        self.register_buffer("median", torch.zeros(()))
+        self.register_buffer("spread", torch.ones(()))
+
+    def fit(self, values: Float[Tensor, "row"]) -> None:
+        """Take median and root mean squared distance from it."""
+        self.median.copy_(values.median())
+        self.spread.copy_((values - values.median()).square().mean().sqrt() + 1e-6)
+
+    def forward(self, values: Float[Tensor, "row"]) -> Float[Tensor, "row"]:
+        """Calibrate."""
+        return (values - self.median) / self.spread
+
+
+class Memory(nn.Module):
+    """Mean distance to the nearest of a random sample of normal rows.
+
+    Parameters
+    ----------
+    size : int
+        Most rows to remember.
+    neighbors : int
+        How many distances are averaged.
+    """
+
+    def __init__(self, size: int, neighbors: int) -> None:
+        super().__init__()
+        self.size, self.neighbors = size, neighbors
+        self.rows: Tensor
+        self.typical: Tensor
+        self.register_buffer("rows", torch.zeros(0, 0))
+        self.register_buffer("typical", torch.ones(()))
+        self.calibrated = Calibrated()
+
+    def fit(self, x: Float[Tensor, "row feature"]) -> None:
+        """Remember a sample of rows, and how far each of them is from the others."""
+        self.rows = x[torch.randperm(len(x), device=x.device)[: self.size]].clone()
+        apart = self._mean(nearest(self.rows, self.rows, self.neighbors, leave_self_out=True))
+        self.typical = apart.mean() + 1e-12
+        self.calibrated.fit(self._log(apart))
+
+    def distance(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row"]:
+        """Distance to the nearest remembered rows, in units of what is typical among them."""
+        return self._mean(nearest(x, self.rows, self.neighbors)) / self.typical
+
+    def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row"]:
+        """Calibrated logarithm of the distance."""
+        return self.calibrated(self._log(self._mean(nearest(x, self.rows, self.neighbors))))
+
+    def _log(self, distance: Tensor) -> Tensor:
+        return torch.log(distance / self.typical + 0.02)
+
+    @staticmethod
+    def _mean(distances: Tensor) -> Tensor:
+        return distances.mean(1)
+
+    def _load_from_state_dict(self, state: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        # How many rows are remembered is only known once it has been fitted.
+        if prefix + "rows" in state:
+            self.rows = torch.empty_like(state[prefix + "rows"], device=self.typical.device)
+        super()._load_from_state_dict(state, prefix, *rest)  # type: ignore[no-untyped-call]
+
+
+def nearest(
+    x: Float[Tensor, "row feature"],
+    memory: Float[Tensor, "memory feature"],
+    neighbors: int,
+    *,
+    leave_self_out: bool = False,
+) -> Float[Tensor, "row neighbor"]:
+    """Euclidean distances to the nearest remembered rows, ascending.
+
+    The nearest are found with one matrix product and measured again exactly, since the product loses the
+    small differences that matter among near duplicates.
+
+    Parameters
+    ----------
+    leave_self_out : bool
+        Whether `x` is `memory` itself, so that a row must not find itself.
+    """
+    most = len(memory) - leave_self_out
+    if most == 0:
+        return torch.zeros(len(x), 1, device=x.device)
+    found = []
+    for start in range(0, len(x), _CHUNK):
+        chunk = x[start : start + _CHUNK]
+        rough = torch.cdist(chunk, memory, compute_mode="use_mm_for_euclid_dist")
+        if leave_self_out:
+            rough.diagonal(start).fill_(torch.inf)
+        chosen = rough.topk(min(neighbors, most), largest=False).indices
+        found.append((chunk[:, None] - memory[chosen]).square().sum(2).sqrt())
+    return torch.cat(found)
+
+
+def clear_outliers(
+    z: Float[Tensor, "row feature"], most: float, *, bags: int = 40, size: int = 128
+) -> Bool[Tensor, "row"]:
+    """Rows that stand so far off that they should not be learned as normal.
+
+    A row's distance is the mean over random bags to the nearest other row of the bag (rows that pollute in
+    small groups are rarely in the same bag). Clear outliers lie beyond the median by more than four times the
+    spread of the upper quantiles on a logarithmic scale; they are at most a share `most` of all rows.
+    """
+    total = torch.zeros(len(z), device=z.device)
+    for _ in range(bags):
+        chosen = torch.randperm(len(z), device=z.device)[:size]
+        two = nearest(z, z[chosen], 2)
+        itself = torch.zeros(len(z), dtype=torch.bool, device=z.device)
+        itself[chosen] = True
+        total += torch.where(itself, two[:, -1], two[:, 0])
+    score = total.clamp_min(1e-12).log()
+    median, high = score.median(), torch.quantile(score[:: -(-len(score) // 1_000_000)], 0.9)
+    limit = torch.quantile(score[:: -(-len(score) // 1_000_000)], 1 - most)
+    return score > torch.maximum(median + 4 * (high - median) / 1.28, limit)

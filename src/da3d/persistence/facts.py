@@ -1,0 +1,71 @@
+"""What a model file holds, without building the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from da3d.persistence.archive import ARRAYS, MANIFEST, read_arrays, unpack
+from da3d.persistence.manifest import PipelineRecord
+
+__all__ = ["inspect"]
+
+
+def inspect(path: str | Path) -> dict[str, Any]:
+    """Return what a model file holds; the model is not built, and neither torch nor scikit-learn is imported.
+
+    The file is checked as by `load`, so that what is said about it is true.
+
+    Parameters
+    ----------
+    path : path
+        A file that `save` wrote.
+
+    Returns
+    -------
+    dict
+        Ready for JSON. Always ``path``, ``bytes``, ``format``, ``created`` (UTC), ``versions``, ``kind``,
+        ``detector`` (its name), ``parameters``, ``seed``, ``offset``, ``features`` (of the detector),
+        ``weights`` (numbers in the detector's arrays), ``history`` (number of records) and ``members`` (name
+        to bytes); of a pipeline also ``columns`` (of the table), ``schema`` (name and kind of each column in
+        use), ``ignored`` (column to reason), ``calibration_rows``, ``threshold`` and ``contamination``.
+
+    Raises
+    ------
+    FileError
+        The file does not exist or cannot be read.
+    ModelFileError
+        It is damaged, foreign, newer or tampered with.
+    """
+    manifest, members = unpack(path)
+    detector = manifest.detector
+    arrays = read_arrays(members.get(ARRAYS, b""), path)
+    facts: dict[str, Any] = {
+        "path": str(path),
+        "bytes": Path(path).stat().st_size,
+        "format": manifest.format,
+        "created": manifest.created,
+        "versions": manifest.versions,
+        "kind": manifest.kind,
+        "detector": detector.name,
+        "parameters": detector.parameters,
+        "seed": detector.seed,
+        "offset": detector.offset,
+        "features": detector.features,
+        "weights": sum(array.size for name, array in arrays.items() if name.startswith("detector/")),
+        "history": len(detector.history or ()),
+        "members": {MANIFEST: len(manifest.to_bytes())}
+        | {name: m.bytes for name, m in manifest.members.items()},
+    }
+    return facts if manifest.pipeline is None else facts | _of_pipeline(manifest.pipeline)
+
+
+def _of_pipeline(pipeline: PipelineRecord) -> dict[str, Any]:
+    return {
+        "columns": pipeline.features,
+        "schema": pipeline.encoder.get("schema"),
+        "ignored": pipeline.encoder.get("ignored"),
+        "calibration_rows": pipeline.calibration_rows,
+        "threshold": pipeline.threshold.model_dump(),
+        "contamination": pipeline.parameters.contamination,
+    }

@@ -1,0 +1,119 @@
+"""Models put together again from the parts that `persistence.describe` took apart."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from da3d.detectors import Detector, make_detector
+from da3d.detectors.base import pick_device
+from da3d.errors import ModelFileError, ParameterError
+from da3d.persistence import manifest as models
+from da3d.persistence.archive import ENCODER, estimator_member
+from da3d.persistence.estimators import restore
+from da3d.pipeline import AnomalyPipeline, Calibration, Threshold
+from da3d.preprocessing import TableEncoder
+from da3d.training import History
+
+__all__ = ["detector", "pipeline", "under"]
+
+_log = logging.getLogger(__name__)
+
+
+def under(prefix: str, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts whose names begin with `prefix`, under the rest of their names."""
+    return {name.removeprefix(prefix): part for name, part in parts.items() if name.startswith(prefix)}
+
+
+def detector(
+    record: models.DetectorRecord, arrays: dict[str, NDArray[Any]], members: Mapping[str, bytes]
+) -> Detector:
+    """Return the fitted detector of a record, its arrays and the file's members.
+
+    Raises
+    ------
+    Exception
+        The parts do not fit each other; `load` turns it into a `ModelFileError`.
+    """
+    model = make_detector(record.name, **_usable(record.parameters))
+    model.n_features_in_ = record.features
+    if record.feature_names is not None:
+        model.feature_names_in_ = np.asarray(record.feature_names, dtype=object)
+    model.offset_, model.seed_ = record.offset, record.seed
+    if record.history is not None:
+        cast(Any, model).history_ = History(record.history)
+    found = {name: array.T if name in record.transposed else array for name, array in arrays.items()}
+    skops = {name.removesuffix(".skops"): name for name in under("detector/", members)}
+    estimators = {
+        name: restore(members[estimator_member(name)], estimator_member(name), record.features)
+        for name in skops
+    }
+    model.restore(found, estimators)
+    if (
+        kept := model.fitted_arrays()
+    ).keys() != arrays.keys() or model.fitted_estimators().keys() != estimators.keys():
+        raise ModelFileError(
+            f"its arrays are not those of {record.name}: {sorted(kept.keys() ^ arrays.keys())}"
+        )
+    if model.score_samples_of(np.zeros((1, record.features))).shape != (1,):
+        raise ModelFileError("its detector does not give one score per row")
+    return model
+
+
+def pipeline(
+    record: models.PipelineRecord, fitted: Detector, scores: NDArray[np.float64], members: Mapping[str, bytes]
+) -> AnomalyPipeline:
+    """Return the fitted pipeline of a record, its detector, its calibration scores and the file's members.
+
+    Raises
+    ------
+    Exception
+        The parts do not fit each other; `load` turns it into a `ModelFileError`.
+    """
+    given = record.parameters
+    model = AnomalyPipeline(
+        None
+        if given.detector is None
+        else make_detector(given.detector.name, **_usable(given.detector.parameters)),
+        encoder=None if given.encoder is None else TableEncoder(**cast(dict[str, Any], given.encoder)),
+        threshold=None if given.threshold is None else _threshold(given.threshold),
+        contamination=given.contamination,
+        random_state=given.random_state,
+    )
+    model.encoder_ = TableEncoder.from_state(record.encoder, restore(members[ENCODER], ENCODER))
+    if (width := len(model.encoder_.feature_names_)) != fitted.n_features_in_:
+        raise ModelFileError(
+            f"its encoder makes {width} features but its detector takes {fitted.n_features_in_}"
+        )
+    if len(scores) != record.calibration_rows:
+        raise ModelFileError(f"it has {len(scores)} calibration scores instead of {record.calibration_rows}")
+    model.detector_ = fitted
+    model.calibration_ = Calibration(scores)
+    model.n_features_in_ = record.features
+    if record.feature_names is not None:
+        model.feature_names_in_ = np.asarray(record.feature_names, dtype=object)
+    return model
+
+
+def _usable(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters, with `device` "auto" if the saved one is missing here."""
+    wanted = parameters.get("device")
+    if wanted is None:
+        return dict(parameters)
+    try:
+        torch.empty(0, device=pick_device(wanted))
+    except (ParameterError, RuntimeError):
+        _log.warning(
+            "the model was saved with device=%r, which is missing here: it is loaded with 'auto'", wanted
+        )
+        return {**parameters, "device": "auto"}
+    return dict(parameters)
+
+
+def _threshold(rule: models.Rule) -> Threshold:
+    return Threshold(cast(Any, rule.rule), rule.value)
