@@ -12,6 +12,7 @@ from rich.text import Text
 from da3d.cli import options, views
 from da3d.cli.fit import detector_name
 from da3d.cli.models import check_writable
+from da3d.cli.progress import learning
 from da3d.cli.terminal import Terminal
 from da3d.errors import FileError
 
@@ -46,7 +47,7 @@ def demo(
     scores: dict[str, Any] = {}
     results = []
     for name, pipeline in _contestants(seed).items():
-        with terminal.working(f"Learning with {name}"):
+        with learning(terminal, f"Learning with {name}", pipeline.detector):
             results.append(_compete(name, pipeline, split, scores))
         models[name] = pipeline
     with terminal.working("Writing the results"):
@@ -86,8 +87,9 @@ def _contestants(seed: int) -> "dict[str, AnomalyPipeline]":
     from da3d.detectors import default_detector, make_detector
     from da3d.pipeline import AnomalyPipeline
 
-    own = {detector_name(default_detector()): AnomalyPipeline(random_state=seed)}
-    return own | {name: AnomalyPipeline(make_detector(name), random_state=seed) for name in _RIVALS}
+    own = default_detector()
+    detectors = {detector_name(own): own} | {name: make_detector(name) for name in _RIVALS}
+    return {name: AnomalyPipeline(detector, random_state=seed) for name, detector in detectors.items()}
 
 
 def _compete(
@@ -162,9 +164,9 @@ def _table(results: list[dict[str, Any]]) -> Table:
     """One row per detector; the best of each column is bold."""
     names = {
         "auc": "AUC",
-        "average_precision": "average precision",
-        "recall_at_1pct_fpr": "recall at 1 % FPR",
-        "fit_seconds": "fit, seconds",
+        "average_precision": "average\nprecision",
+        "recall_at_1pct_fpr": "recall at\n1 % FPR",
+        "fit_seconds": "fit,\nseconds",
     }
     table = views.grid(["detector", *names.values()], list(names.values()))
     best = {key: f"{max(result[key] for result in results):.3f}" for key in names}

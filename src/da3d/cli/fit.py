@@ -2,7 +2,6 @@
 
 import json
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ from rich.console import Group
 from da3d.cli import options, views
 from da3d.cli.labels import marked, take_column
 from da3d.cli.models import check_writable
+from da3d.cli.progress import learning
 from da3d.cli.terminal import Terminal
 from da3d.errors import LabelError, ParameterError
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from da3d.detectors import Detector
     from da3d.pipeline import AnomalyPipeline
-    from da3d.training import Callback
 
 __all__ = ["detector_name", "fit"]
 
@@ -78,8 +77,9 @@ def fit(
     for normal.
     """
     threshold = options.chosen_threshold(fpr, budget, top, fdr)
-    check_writable(output)
-    learner = _detector(terminal, detector, param or [], device=device, checkpoint=checkpoint)
+    for path in (output, checkpoint) if checkpoint else (output,):
+        check_writable(path)
+    learner = _detector(detector, param or [], device=device, checkpoint=checkpoint)
     with terminal.working(f"Reading {table}"):
         rows, labels = _read(table, label, anomaly, drop or [])
     from da3d.persistence import save
@@ -95,22 +95,16 @@ def fit(
         terminal.result(summary, lambda: _view(summary))
 
 
-def _detector(
-    terminal: Terminal, name: str | None, assignments: list[str], **options_given: object
-) -> "Detector":
+def _detector(name: str | None, assignments: list[str], **options_given: object) -> "Detector":
     """The detector that the options describe."""
-    from da3d.detectors import NetworkDetector, default_detector, make_detector
-    from da3d.training import ProgressBar
+    from da3d.detectors import default_detector, make_detector
 
     parameters = dict(map(_assignment, assignments))
     parameters |= {key: value for key, value in options_given.items() if value is not None}
     default = default_detector()
     if name is None:
         name = detector_name(default) if parameters else None
-    detector = default if name is None else make_detector(name, **parameters)
-    if isinstance(detector, NetworkDetector) and terminal.shows_progress:
-        detector.set_params(callbacks=(_Shared(ProgressBar(terminal.err)),))
-    return detector
+    return default if name is None else make_detector(name, **parameters)
 
 
 def detector_name(detector: "Detector") -> str:
@@ -130,19 +124,6 @@ def _assignment(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except json.JSONDecodeError:
         return key, value
-
-
-class _Shared:
-    """A callback that copies of a detector share: a display cannot be copied."""
-
-    def __init__(self, callback: "Callback") -> None:
-        self._callback = callback
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._callback, name)
-
-    def __deepcopy__(self, memo: object) -> "_Shared":
-        return self
 
 
 def _read(
@@ -175,11 +156,8 @@ def _learn(
     checkpoint: Path | None,
 ) -> None:
     """Fit; an interruption says what was kept."""
-    from da3d.detectors import NetworkDetector
-
-    shows_itself = isinstance(pipeline.detector, NetworkDetector)
     try:
-        with nullcontext() if shows_itself else terminal.working("Learning"):
+        with learning(terminal, "Learning", pipeline.detector):
             pipeline.fit(rows, labels)
     except KeyboardInterrupt:
         if checkpoint is not None and checkpoint.exists():

@@ -15,6 +15,7 @@ import typer
 
 from da3d.cli import options, views
 from da3d.cli.models import check_writable, load_pipeline, scores_of
+from da3d.cli.progress import counter
 from da3d.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def score(
             "--output",
             "-o",
             metavar="OUT",
-            help="File to write (.csv, .parquet, .jsonl), or - for standard output: CSV, JSON lines with --json.",
+            help="File to write (.csv, .parquet, .jsonl), or - for stdout: CSV, JSON lines with --json.",
         ),
     ] = "-",
     fpr: options.Fpr = None,
@@ -71,7 +72,7 @@ def score(
     begin = time.perf_counter()
     with (
         TableWriter(output, form=to_stdout if output == "-" else None) as writer,
-        _counter(terminal) as count,
+        counter(terminal) as count,
         job.rewindable(),
     ):
         done = _write(job.judged(count), writer, keep=columns, only_anomalies=only_anomalies)
@@ -172,26 +173,6 @@ def _joined(frame: "pd.DataFrame", verdicts: "pd.DataFrame", keep: bool) -> "pd.
         frame.drop(columns=verdicts.columns, errors="ignore") if keep else frame.index.to_frame(name="row")
     )
     return pd.concat([beside, verdicts], axis="columns")
-
-
-@contextmanager
-def _counter(terminal: Terminal) -> Iterator[Callable[[int], None]]:
-    """A display of the rows done so far."""
-    if not terminal.shows_progress:
-        yield lambda rows: None
-        return
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("Judging  {task.completed:,.0f} rows"),
-        TimeElapsedColumn(),
-        console=terminal.err,
-        transient=True,
-    )
-    with progress:
-        task = progress.add_task("", total=None)
-        yield lambda rows: progress.advance(task, rows)
 
 
 def _report(terminal: Terminal, done: _Done, threshold: "Threshold", output: str, duration: float) -> None:

@@ -72,8 +72,8 @@ def plural(kind: str) -> str:
 
 
 def count(number: int) -> str:
-    """A whole number with thin gaps between thousands, as in ``125 973``."""
-    return f"{number:,}".replace(",", "\u202f")
+    """A whole number with its thousands apart, as in ``125,973``."""
+    return f"{number:,}"
 
 
 def file_size(length: int) -> str:

@@ -24,6 +24,7 @@ preprint, the authors' later code and this file are listed in docs/methods/da3d.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -51,6 +52,7 @@ from da3d.networks import (
     clear_outliers,
     squash,
 )
+from da3d.seeding import seeded
 from da3d.training import Batch, Callback, Phase, Update
 
 __all__ = ["DA3D", "DoubleAdversarial"]
@@ -185,16 +187,17 @@ class DoubleAdversarial(nn.Module):
         if s.generated_weight:
             loss = loss + s.generated_weight * self._against_code(self.generate(batch).detach())
         if s.simple_weight:
-            codes = latent.simple(len(batch.normal), self.target.code_width, s.sigma, batch.normal.device)
+            rows = math.ceil(len(batch.normal) * s.code_share)
+            codes = latent.simple(rows, self.target.code_width, s.sigma, batch.normal.device)
             loss = loss + s.simple_weight * self._against_code(codes)
         return loss
 
     # ---- the double-adversarial game
 
     def generate(self, batch: Batch) -> Codes:
-        """One generated code per normal row of the batch, from fresh noise."""
-        n = torch.randn(len(batch.normal), self.settings.noise_width, device=batch.normal.device)
-        return self.generator(n)
+        """Generated codes from fresh noise, `code_share` per normal row of the batch; at least two."""
+        rows = max(2, math.ceil(len(batch.normal) * self.settings.code_share))
+        return self.generator(torch.randn(rows, self.settings.noise_width, device=batch.normal.device))
 
     def deceive(self, batch: Batch) -> Loss:
         """Generator: look normal to the alarm, yet stay where the critic sees the wide Gaussian."""
@@ -310,6 +313,8 @@ class DA3D(NetworkDetector):
         Standard deviation of the wide Gaussian and of simple counterexamples, > 0.
     known_share : float, optional
         Known anomalies per normal row in a batch, if `y` marks any.
+    trim : float, optional
+        Largest share of the rows that may be left out as clear outliers before anything is learned, in [0, 1).
     epochs, steps : sequence of three ints, optional
         Budget of the autoencoder, of the alarm's warm-up and of the adversarial phase, in passes over the
         rows or in batches. Give one of the two.
@@ -360,6 +365,7 @@ class DA3D(NetworkDetector):
         critic_weights: Sequence[float] | None = None,
         sigma: float | None = None,
         known_share: float | None = None,
+        trim: float | None = None,
         epochs: Sequence[int] | None = None,
         steps: Sequence[int] | None = None,
         batch_size: int | None = None,
@@ -383,6 +389,7 @@ class DA3D(NetworkDetector):
         self.critic_weights = critic_weights
         self.sigma = sigma
         self.known_share = known_share
+        self.trim = trim
         self.epochs = epochs
         self.steps = steps
         self.batch_size = batch_size
@@ -398,6 +405,13 @@ class DA3D(NetworkDetector):
         rows = self._tensor(self._validated(X, reset=False), next(self.network_.parameters()).device)
         with torch.inference_mode():
             return self.network_.encode(rows).cpu().numpy()
+
+    def generated_codes(self, rows: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Codes that the generator makes, shape (rows, code)."""
+        device = next(self.network_.parameters()).device
+        with seeded(seed, device), torch.inference_mode():
+            noise = torch.randn(rows, self.settings_.noise_width, device=device)
+            return self.network_.generator(noise).cpu().numpy()
 
     def _build(self, features: int) -> DoubleAdversarial:
         self.settings_ = self._resolve(features)

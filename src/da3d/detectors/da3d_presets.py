@@ -47,6 +47,8 @@ class Settings:
         Standard deviation of the wide Gaussian and of simple counterexamples.
     normal_weight, trivial_weight, near_weight, simple_weight, generated_weight : float
         Weights of the alarm's terms; a term of weight 0 is not computed.
+    code_share : float
+        Counterexamples born as codes per normal row of a batch.
     fool_weight, repulsion_weight : float
         Weights of the alarm and of mutual repulsion in the generator's loss; that of the critic is 1.
     critic_weights : tuple of float
@@ -90,6 +92,7 @@ class Settings:
     near_weight: float = 0.0
     simple_weight: float = 0.0
     generated_weight: float = 1.0
+    code_share: float = 1.0
     fool_weight: float = 1.0
     repulsion_weight: float = 0.0
     critic_weights: tuple[float, float, float]
@@ -196,6 +199,7 @@ def default(features: int) -> Settings:
         near_weight=0.7,
         simple_weight=0.05,
         generated_weight=0.25,
+        code_share=1 / 3,
         fool_weight=0.3,
         repulsion_weight=0.3,
         critic_weights=(0.5, 0.5, 1.0),

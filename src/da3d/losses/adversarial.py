@@ -37,8 +37,8 @@ def become_anomalous(of_generated: Outputs) -> Float[Tensor, ""]:
 
 def critic(
     of_normal: Outputs,
-    of_generated: Outputs,
-    of_gaussian: Outputs,
+    of_generated: Float[Tensor, "generated"],
+    of_gaussian: Float[Tensor, "sample"],
     weights: tuple[float, float, float],
 ) -> Float[Tensor, ""]:
     """DA3D critic (section 4.3.2): high on the wide Gaussian, low on normal and generated codes.

@@ -90,15 +90,22 @@ class SpectralLinear(nn.Linear):
     def forward(self, x: Float[Tensor, "row input"]) -> Float[Tensor, "row output"]:
         """Map rows to outputs, one-Lipschitz."""
         if self.training:
-            with torch.no_grad():
-                self.right.copy_(F.normalize(self.weight.T @ self.left, dim=0))
-                self.left.copy_(F.normalize(self.weight @ self.right, dim=0))
+            self.iterate()
         norm = torch.dot(self.left.clone(), self.weight @ self.right.clone())
         return F.linear(x, self.weight / norm.clamp_min(1e-12), self.bias)
+
+    @torch.no_grad()
+    def iterate(self, times: int = 1) -> None:
+        """Improve the estimate by power iteration."""
+        for _ in range(times):
+            self.right.copy_(F.normalize(self.weight.T @ self.left, dim=0))
+            self.left.copy_(F.normalize(self.weight @ self.right, dim=0))
 
 
 def _linear(inputs: int, outputs: int, lipschitz: bool) -> nn.Linear:
     layer = (SpectralLinear if lipschitz else nn.Linear)(inputs, outputs)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
+    if isinstance(layer, SpectralLinear):
+        layer.iterate(15)
     return layer

@@ -23,7 +23,7 @@ _HEAVY = 4.0  # excess kurtosis from which on a column counts as heavy-tailed
 
 def squash(x: Tensor) -> Tensor:
     """Soft limit: the identity near zero, a logarithm beyond about three deviations."""
-    return 3.0 * torch.asinh(x / 3.0)
+    return 3.0 * x.sign() * torch.log1p(x.abs() / 3.0)
 
 
 class Standardise(nn.Module):

@@ -46,7 +46,8 @@ ALLOWED: Mapping[str, tuple[type, ...]] = {
 """The classes that each member may hold; the first is that of the object itself."""
 
 _SCHEMA = "schema.json"
-_PLAIN = {"DictNode", "ListNode", "TupleNode", "SliceNode", "JsonNode", "TypeNode", "NdArrayNode"}
+_PLAIN = {"DictNode", "ListNode", "TupleNode", "SliceNode", "JsonNode", "NdArrayNode"}
+_TYPES = {f"builtins.{name}" for name in ("bool", "float", "int", "str")} | {"numpy.float32", "numpy.float64"}
 _OBJECTS = {"ObjectNode", "TreeNode"}
 
 Node = dict[str, Any]
@@ -55,8 +56,8 @@ Node = dict[str, Any]
 def dump(estimator: BaseEstimator, member: str) -> bytes:
     """Return a fitted scikit-learn object as a member's content, the same bytes for the same object.
 
-    skops names arrays by their addresses in memory; they are numbered here instead. It also notes which
-    objects are the same one; that is left out, for a node that stands for another could not be checked.
+    skops names arrays by their addresses in memory; here they are numbered, and equal ones kept once. It also
+    notes which objects are the same one; that is left out: a node that stands for another escapes the checks.
 
     Raises
     ------
@@ -71,12 +72,12 @@ def dump(estimator: BaseEstimator, member: str) -> bytes:
         _check(schema, parts, member, getattr(estimator, "n_features_in_", None))
     except ModelFileError as error:
         raise ParameterError(f"{type(estimator).__name__} cannot be kept in a model file: {error}") from error
-    files: dict[str, str] = {}
+    files: dict[bytes, str] = {}
     for node in _nodes(schema):
         if "file" in node:
-            node["file"] = files.setdefault(node["file"], f"{len(files)}.npy")
+            node["file"] = files.setdefault(_clean(parts[node["file"]]), f"{len(files)}.npy")
     text = json.dumps(schema, separators=(",", ":")).encode("ascii")
-    return zipped({_SCHEMA: text, **{new: parts[old] for old, new in files.items()}})
+    return zipped({_SCHEMA: text, **{name: content for content, name in files.items()}})
 
 
 def restore(content: bytes, member: str, features: int | None = None) -> BaseEstimator:
@@ -127,8 +128,13 @@ def _check(schema: object, parts: Mapping[str, bytes], member: str, features: in
 
 
 def _is_trusted(node: Node, allowed: list[str]) -> bool:
-    loader = node["__loader__"]
-    return "__id__" not in node and (loader in _PLAIN or (loader in _OBJECTS and _name(node) in allowed))
+    loader, name = node["__loader__"], _name(node)
+    fits = (
+        loader in _PLAIN
+        or (loader == "TypeNode" and name in _TYPES)
+        or (loader in _OBJECTS and name in allowed)
+    )
+    return fits and "__id__" not in node
 
 
 def _tree_is_sound(node: Node, parts: Mapping[str, bytes], features: int | None) -> bool:
@@ -150,7 +156,7 @@ def _tree_is_sound(node: Node, parts: Mapping[str, bytes], features: int | None)
     )
 
 
-def _content(node: Node, loader: str) -> Any:
+def _content(node: Node, loader: str) -> Any:  # noqa: ANN401  (any JSON)
     if node["__loader__"] != loader:
         raise ModelFileError(f"a tree holds a {node['__loader__']} where a {loader} belongs")
     return node["content"]
@@ -164,6 +170,18 @@ def _array(node: Node, parts: Mapping[str, bytes]) -> NDArray[Any]:
     if node["__loader__"] != "NdArrayNode" or node["type"] != "numpy" or _name(node) != "numpy.ndarray":
         raise ModelFileError("a tree holds something else where an array belongs")
     return np.asarray(np.load(io.BytesIO(parts[node["file"]]), allow_pickle=False))
+
+
+def _clean(content: bytes) -> bytes:
+    """Return an array's file without what happened to lie in memory between the fields of its records."""
+    array = np.load(io.BytesIO(content), allow_pickle=False)
+    if array.dtype.names is None:
+        return content
+    clean, buffer = np.zeros(array.shape, array.dtype), io.BytesIO()
+    for name in array.dtype.names:
+        clean[name] = array[name]
+    np.save(buffer, clean, allow_pickle=False)
+    return buffer.getvalue()
 
 
 def _name(node: Node) -> str:

@@ -123,7 +123,7 @@ def _file(detector: describe.Parts[DetectorRecord], pipeline: describe.Parts[Pip
     manifest = Manifest(
         format=FORMAT,
         library="da3d",
-        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created=_now(),
         versions=_versions(),
         kind="detector" if pipeline is None else "pipeline",
         detector=record,
@@ -131,6 +131,10 @@ def _file(detector: describe.Parts[DetectorRecord], pipeline: describe.Parts[Pip
         members=archive.described(members),
     )
     return archive.pack(manifest, members)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _versions() -> dict[str, str]:

@@ -1,0 +1,256 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from da3d.counterexamples import latent, noise
+from da3d.detectors import DA3D
+from da3d.detectors.da3d import DoubleAdversarial
+from da3d.detectors.da3d_presets import default, preprint, released
+from da3d.errors import ParameterError
+from da3d.losses import adversarial, alarm, reconstruction
+from da3d.seeding import seeded
+from da3d.training import Batch
+
+CPU = torch.device("cpu")
+NONE = torch.zeros(0, 6)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    with seeded(0, CPU):
+        yield
+
+
+def model(settings, rows=200, features=6):
+    network = DoubleAdversarial(features, settings).eval()
+    x = torch.randn(rows, features)
+    network.fit_views(x)
+    network.fit_scale(x)
+    return network, x
+
+
+class TestPresets:
+    """The numbers that METHODS.md of the authors' paper and code give, one by one."""
+
+    def test_preprint(self):
+        s = preprint(126)
+        assert s.widths == (200, 150, 100, 75, 50, 25)
+        assert (s.alarm_widths, s.generator_widths) == ((1000, 500, 200, 75), (40, 35, 30))
+        assert (s.activation, s.dropout, s.sigma, s.discriminator_widths) == ("selu", 0.2, 1.5, (50, 40, 30, 20, 10))
+        assert s.critic_weights == (1.0, 1.0, 2.0)
+        assert s.epochs == (500, 50, 500)
+        assert not s.bounded
+        assert preprint(6).widths == (12, 10, 8, 6, 3, 2)
+        assert preprint(500).generator_widths == (80, 70, 60)
+
+    def test_released(self):
+        s = released(126)
+        assert s.widths == (150, 100, 70, 40, 25, 10)
+        assert (s.generator_widths, s.discriminator_widths) == ((50, 40, 30, 20), (40, 20, 10, 5))
+        assert (s.activation, s.dropout, s.sigma, s.activations) == ("leaky_relu", 0.1, 2.0, "decoder")
+        assert s.critic_weights == (2.0, 2.0, 1.0)
+        assert s.epochs == (500, 0, 500)
+        assert s.bounded
+        assert (released(6).alarm_widths, released(6).batch_size) == ((100, 50, 25, 10), 128)
+
+    def test_widths_of_the_alarms_input_as_derived_from_the_authors_code(self):
+        for features, width in {126: 385, 6: 39, 510: 1155, 30: 150, 69: 300}.items():
+            network = DoubleAdversarial(features, released(features))
+            assert network.alarm.hidden[0].in_features == width
+
+    def test_paper_presets_score_with_the_alarm_alone(self):
+        network, x = model(released(6))
+        v = network.views.minmax(x)
+        activations = network.target.activations(v, "decoder")
+        assert torch.equal(network(x), network.alarm(activations).squeeze(1))
+
+
+class TestEquations:
+    """Every loss against the formula at the head of the file, written out by hand."""
+
+    def test_autoencoder(self):
+        network, x = model(released(6))
+        batch = Batch(x, NONE)
+        v = network.views.minmax(x)
+        copy = network.target(v).sigmoid()
+        torch.testing.assert_close(network.reconstruction(batch), F.binary_cross_entropy(copy, v))
+        disguise = -network.discriminator(network.target.encoder(v)).sigmoid().mean()
+        torch.testing.assert_close(network.disguise(batch), disguise)
+        torch.manual_seed(5)
+        loss = network.prior(batch)
+        torch.manual_seed(5)
+        prior = torch.randn(200, 2)
+        d = lambda h: network.discriminator(h).sigmoid().mean()  # noqa: E731
+        torch.testing.assert_close(loss, d(network.target.encoder(v)) - d(prior))
+
+    def test_alarm(self):
+        network, x = model(released(6))
+        torch.manual_seed(5)
+        loss = network.alarm_on_all(Batch(x, NONE))
+        torch.manual_seed(5)
+        t = torch.randn(200, 6) + 0.5
+        h = network.generator(torch.randn(200, 8))
+        a = lambda logits, y: F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, y))  # noqa: E731
+        of_trivial = network.alarm(network.target.activations(t, "decoder")).squeeze(1)
+        of_code = network.alarm(torch.cat(network.target.decoder.trace(h)[1], 1)).squeeze(1)
+        torch.testing.assert_close(loss, a(network(x), 0.0) + a(of_code, 1.0) + a(of_trivial, 1.0))
+
+    def test_generator_and_critic(self):
+        network, x = model(preprint(6))
+        batch = Batch(x, NONE)
+        torch.manual_seed(5)
+        loss = network.deceive(batch)
+        torch.manual_seed(5)
+        first, second = (network.generator(torch.randn(200, 8)) for _ in range(2))
+        torch.testing.assert_close(loss, network.alarm_of_code(first).mean() - network.critic(second).mean())
+        torch.manual_seed(5)
+        loss = network.criticise(batch)
+        torch.manual_seed(5)
+        generated = network.generator(torch.randn(200, 8))
+        gaussian = 1.5 * torch.randn(200, 2)
+        c = lambda h: network.critic(h).mean()  # noqa: E731
+        torch.testing.assert_close(loss, c(generated) + c(network.encode(x)) - 2 * c(gaussian))
+
+    def test_a_soft_target_is_the_distance_to_normal_rows(self):
+        network, x = model(default(6))
+        v = network.view(torch.full((4, 6), 3.0))
+        distance = network.neighbourhood.distance(v)
+        expected = F.binary_cross_entropy_with_logits(network.alarm_of(v), distance / (1 + distance))
+        torch.testing.assert_close(network._against(v), expected)
+        assert network.neighbourhood.distance(network.view(x[:50])).median() < distance.min()
+
+    def test_known_anomalies_train_the_alarm_only(self):
+        network, x = model(default(6))
+        known = torch.full((3, 6), 9.0)
+        with_known, without = Batch(x, known), Batch(x, NONE)
+        for loss in (network.reconstruction, network.disguise, network.deceive, network.criticise):
+            torch.manual_seed(0)
+            expected = loss(without)
+            torch.manual_seed(0)
+            assert torch.equal(loss(with_known), expected)
+        torch.manual_seed(0)
+        more = network.alarm_on_all(with_known)
+        torch.manual_seed(0)
+        added = alarm.cross_entropy(network.alarm_of(network.view(known)), 1.0)
+        torch.testing.assert_close(more, network.alarm_on_all(without) + added)
+
+
+class TestSchedule:
+    def test_history_shows_what_the_losses_hide(self, rows):
+        history = DA3D(steps=(10, 4, 10), random_state=0).fit(rows).history_
+        assert history.column("autoencoder", "prior")
+        assert history.column("warm-up", "alarm")
+        watched = {f"critic on {name}" for name in ("normal", "generated", "gaussian")}
+        watched |= {f"norm of {name} codes" for name in ("normal", "generated")}
+        watched |= {f"generator gradient from {name}" for name in ("alarm", "critic")}
+        assert watched < set(history.last("adversarial"))
+
+    @pytest.mark.parametrize(
+        "only",
+        [{"near_weight": 1.0}, {"trivial_weight": 1.0}, {"simple_weight": 1.0}, {"generated_weight": 1.0}],
+    )
+    def test_ablations_are_arguments(self, rows, only):
+        weights = dict.fromkeys(["near_weight", "trivial_weight", "simple_weight", "generated_weight"], 0.0)
+        detector = DA3D(steps=(10, 4, 10), random_state=0, **{**weights, **only}).fit(rows)
+        trains_generator = "generator" in detector.history_.last("adversarial")
+        assert trains_generator == ("generated_weight" in only)
+        assert np.isfinite(detector.anomaly_score(rows)).all()
+
+    @pytest.mark.parametrize("where", ["decoder", "encoder", "all"])
+    @pytest.mark.parametrize("preset", ["default", "preprint", "released"])
+    def test_activations_anywhere(self, rows, preset, where):
+        budget = {"steps": (4, 2, 4)}
+        detector = DA3D(preset, activations=where, random_state=0, **budget).fit(rows)
+        assert np.isfinite(detector.anomaly_score(rows)).all()
+
+    def test_a_budget_in_epochs_counts_passes(self, rows):
+        history = DA3D("released", epochs=(3, 0, 2), batch_size=25, random_state=0).fit(rows).history_
+        assert [row["step"] for row in history if row["phase"] == "autoencoder"] == [3, 6, 9]
+        assert [row["step"] for row in history if row["phase"] == "adversarial"] == [3, 6]
+
+    def test_clear_outliers_are_not_learned(self, rows):
+        table = np.concatenate([np.tile(rows, (4, 1)), np.full((3, 3), 60.0)])
+        clean = DA3D(steps=(20, 4, 10), random_state=0).fit(table[:-3])
+        trimmed = DA3D(steps=(20, 4, 10), random_state=0).fit(table)
+        trusting = DA3D(steps=(20, 4, 10), trim=0.0, random_state=0).fit(table)
+        assert len(trimmed.network_.evidence["row"].rows) == len(clean.network_.evidence["row"].rows)
+        assert len(trusting.network_.evidence["row"].rows) == len(table)
+
+    def test_checkpoint_continues_to_the_same_scores(self, rows, tmp_path):
+        class Interrupt:
+            def start(self, plan): ...
+
+            def record(self, event):
+                if (event.phase, event.step) == ("adversarial", 5):
+                    raise KeyboardInterrupt
+                return False
+
+            def end(self): ...
+
+        arguments = {"steps": (10, 4, 10), "random_state": 0}
+        whole = DA3D(**arguments).fit(rows)
+        path = tmp_path / "fit.ckpt"
+        with pytest.raises(KeyboardInterrupt):
+            DA3D(**arguments, checkpoint=path, callbacks=[Interrupt()]).fit(rows)
+        assert path.exists()
+        resumed = DA3D(**arguments, checkpoint=path).fit(rows)
+        np.testing.assert_array_equal(whole.anomaly_score(rows), resumed.anomaly_score(rows))
+        assert not path.exists()
+
+    def test_a_checkpoint_needs_a_seed(self, rows, tmp_path):
+        with pytest.raises(ParameterError, match="random_state is None"):
+            DA3D(checkpoint=tmp_path / "c").fit(rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"preset": "paper"}, "preset is 'paper' but must be one of default, preprint, released"),
+        ({"epochs": (1, 1, 1), "steps": (1, 1, 1)}, "epochs and steps are both given"),
+        ({"steps": (1, 1)}, "must be three numbers"),
+        ({"sigma": -1.0}, "sigma is -1.0 but must be positive"),
+        ({"widths": ()}, "widths is"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"generated_weight": -1.0}, "counterexamples at least 0"),
+        (
+            {"near_weight": 0.0, "simple_weight": 0.0, "generated_weight": 0.0},
+            "counterexamples at least 0 with one above 0",
+        ),
+        ({"device": "tpu"}, "device is 'tpu', which is not available"),
+    ],
+)
+def test_bad_arguments(rows, arguments, says):
+    with pytest.raises(ParameterError, match=says):
+        DA3D(**arguments).fit(rows)
+
+
+def test_pure_losses():
+    x, logits = torch.rand(4, 3), torch.randn(4, 3)
+    torch.testing.assert_close(
+        reconstruction.bernoulli(x, logits).mean(), F.binary_cross_entropy(logits.sigmoid(), x)
+    )
+    torch.testing.assert_close(reconstruction.squared(x, logits).mean(), F.mse_loss(logits, x))
+    assert alarm.cross_entropy(torch.tensor([100.0]), 1.0) < 1e-30
+    assert alarm.cross_entropy(torch.tensor([100.0]), 0.0) == 100
+    together, apart = torch.zeros(5, 2), torch.randn(5, 2) * 9
+    assert adversarial.repulsion(together) == 100
+    assert adversarial.repulsion(apart) < 1
+
+
+def test_noise():
+    x = torch.randn(4000, 5)
+    trivial = noise.trivial(x)
+    assert trivial.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert trivial.std().item() == pytest.approx(1.0, abs=0.02)
+    moved = noise.near(x, torch.ones(5)) - x
+    assert (moved != 0).any(1).all()
+    assert (moved == 0).any(1).float().mean() > 0.3  # only some features are disturbed
+    codes = latent.simple(4000, 3, 2.0, CPU)
+    assert codes.std().item() == pytest.approx(2.0, abs=0.05)
+
+
+def test_codes_have_the_codes_width(rows):
+    detector = DA3D(steps=(4, 2, 4), random_state=0).fit(rows)
+    assert detector.codes(rows).shape == (60, detector.settings_.widths[-1])
+    assert detector.generated_codes(25, seed=1).shape == (25, detector.settings_.widths[-1])
