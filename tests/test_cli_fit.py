@@ -10,12 +10,12 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from test_cli_main import refused, run, write_toy
 
 from da3d.detectors import KNN
 from da3d.persistence import inspect, load
 from da3d.pipeline import AnomalyPipeline, Threshold
 from da3d.preprocessing import read_table
+from test_cli_main import refused, run, write_toy
 
 BRIEF = ("--param", "steps=[20,5,10]")
 
@@ -106,7 +106,17 @@ def test_known_anomalies_are_not_taken_for_normal(tables, tmp_path):
 def test_what_counts_as_an_anomaly(tmp_path, labels, options, known):
     frame = pd.DataFrame({"x": np.arange(40.0), "y": [labels[0]] * 3 + [labels[1]] * 37})
     frame.to_csv(tmp_path / "t.csv", index=False)
-    line = ["fit", tmp_path / "t.csv", "-o", tmp_path / "m.da3d", "--detector", "knn", "--label", "y", "--json"]
+    line = [
+        "fit",
+        tmp_path / "t.csv",
+        "-o",
+        tmp_path / "m.da3d",
+        "--detector",
+        "knn",
+        "--label",
+        "y",
+        "--json",
+    ]
     said = json.loads(run(*line, *options).stdout)
     assert said["known_anomalies"] == 3 * known
 

@@ -121,7 +121,11 @@ def test_unknown_option_is_the_callers_mistake():
         (DivergenceError("the loss is NaN"), 3, "Error: the loss is NaN"),
         (OSError(errno.ENOSPC, "No space left on device"), 2, "the disk is full"),
         (MemoryError(), 1, "not enough memory"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you"), 1, "not enough memory"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you"),
+            1,
+            "not enough memory",
+        ),
         (KeyError("x"), 1, "KeyError: 'x'); run with --debug"),
         (KeyboardInterrupt(), 130, "Interrupted."),
         (KeyboardInterrupt("nothing was kept."), 130, "Interrupted: nothing was kept."),

@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from contract import QUICK, VARIANTS, quick
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from contract import QUICK, VARIANTS, quick
 from da3d.detectors import DETECTORS, NetworkDetector
 from da3d.errors import LabelError, LabelWarning, ParameterError, TableError
 from da3d.pipeline import AnomalyPipeline

@@ -37,7 +37,12 @@ class TestPresets:
         s = preprint(126)
         assert s.widths == (200, 150, 100, 75, 50, 25)
         assert (s.alarm_widths, s.generator_widths) == ((1000, 500, 200, 75), (40, 35, 30))
-        assert (s.activation, s.dropout, s.sigma, s.discriminator_widths) == ("selu", 0.2, 1.5, (50, 40, 30, 20, 10))
+        assert (s.activation, s.dropout, s.sigma, s.discriminator_widths) == (
+            "selu",
+            0.2,
+            1.5,
+            (50, 40, 30, 20, 10),
+        )
         assert s.critic_weights == (1.0, 1.0, 2.0)
         assert s.epochs == (500, 50, 500)
         assert not s.bounded

@@ -132,7 +132,11 @@ def test_clip_bounds_the_gradient():
 
     def phases(model):
         update = Update(
-            name="first", trains=[model.first], loss=lambda b: 1e3 * model.loss_of_first(b), optimizer=make, clip=0.01
+            name="first",
+            trains=[model.first],
+            loss=lambda b: 1e3 * model.loss_of_first(b),
+            optimizer=make,
+            clip=0.01,
         )
         return [Phase(name="one", updates=[update], steps=3)]
 

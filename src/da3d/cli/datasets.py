@@ -66,10 +66,8 @@ def _shape(table: "LabelledTable") -> dict[str, int]:
 
 
 def _view(found: list[dict[str, Any]]) -> Table:
-    table = views.grid(
-        ("name", "rows", "columns", "anomalies", "licence", "state"), ("name", "rows", "columns", "anomalies")
-    )
-    table.columns[0].justify = "left"
+    sizes = ("rows", "columns", "anomalies")
+    table = views.grid(("name", *sizes, "licence", "state"), sizes)
     for each in found:
         numbers = (views.count(each[key]) for key in ("rows", "features", "anomalies"))
         shade = _SHADES.get(each["state"], "")

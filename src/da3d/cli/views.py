@@ -39,12 +39,14 @@ def facts(entries: Mapping[str, object]) -> Padding:
     return Padding(table, (0, 0, 0, 2), expand=False)
 
 
-def grid(names: Sequence[str], numbers: Sequence[str] = (), title: str | None = None) -> Table:
-    """An empty table; the columns in `numbers` are aligned to the right."""
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=True)
+def grid(names: Sequence[str], numbers: Sequence[str] = ()) -> Table:
+    """An empty table; the columns in `numbers` are aligned to the right, they and the first are never cut."""
+    table = Table(box=box.SIMPLE_HEAD)
     for name in names:
         right = name in numbers
-        table.add_column(name, justify="right" if right else "left", no_wrap=right, header_style="dim")
+        table.add_column(
+            name, justify="right" if right else "left", no_wrap=right or name == names[0], header_style="dim"
+        )
     return table
 
 

@@ -43,7 +43,9 @@ def make_detector(name: str, **parameters: Any) -> Detector:
         raise ParameterError(f"detector is {name!r} but must be one of {', '.join(DETECTORS)}.")
     known = DETECTORS[name]().get_params()
     if unknown := sorted(set(parameters) - set(known)):
-        raise ParameterError(f"{name} has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
+        raise ParameterError(
+            f"{name} has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}."
+        )
     return DETECTORS[name](**parameters)
 
 

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from da3d.errors import LabelError, LabelWarning, ParameterError, TableError
 from da3d.seeding import seeded
-from da3d.training import Callback, Checkpoint, History, Phase, train
+from da3d.training import Callback, Checkpoint, Phase, train
 
 __all__ = ["Detector", "NetworkDetector", "known_anomalies", "pick_device"]
 
@@ -209,7 +209,9 @@ class NetworkDetector(Detector):
                 "checkpoint is set but random_state is None: a fit can only be continued under the same seed. "
                 "Give random_state an integer."
             )
-        parameters = {k: repr(v) for k, v in self.get_params().items() if k not in ("callbacks", "checkpoint")}
+        parameters = {
+            k: repr(v) for k, v in self.get_params().items() if k not in ("callbacks", "checkpoint")
+        }
         digest = hashlib.sha256(json.dumps([type(self).__name__, parameters], sort_keys=True).encode())
         digest.update(np.ascontiguousarray(normal).tobytes() + b"|" + np.ascontiguousarray(known).tobytes())
         return Checkpoint(Path(self.checkpoint), digest.hexdigest())
@@ -236,7 +238,11 @@ class NetworkDetector(Detector):
             self.network_ = self._build(self.n_features_in_)
         self.center_, self.unit_ = arrays["center"], arrays["unit"]
         self.network_.load_state_dict(
-            {k.removeprefix("network."): torch.from_numpy(v) for k, v in arrays.items() if k.startswith("network.")}
+            {
+                k.removeprefix("network."): torch.from_numpy(v)
+                for k, v in arrays.items()
+                if k.startswith("network.")
+            }
         )
         self.network_.to(device).eval()
 
@@ -254,7 +260,9 @@ def pick_device(name: str) -> torch.device:
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(name.split(":")[0], False):
         usable = ", ".join(kind for kind, usable in available.items() if usable)
-        raise ParameterError(f"device is {name!r}, which is not available here; use 'auto' or one of: {usable}.")
+        raise ParameterError(
+            f"device is {name!r}, which is not available here; use 'auto' or one of: {usable}."
+        )
     return torch.device(name)
 
 

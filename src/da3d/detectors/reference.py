@@ -125,7 +125,9 @@ class BaggedNN(_Standardised):
     def _learn_standardised(self, rows: Rows) -> None:
         random = np.random.default_rng(self.seed_)
         size = min(self.size, len(rows) // 2)
-        self._index_bags(np.stack([rows[random.choice(len(rows), size, replace=False)] for _ in range(self.bags)]))
+        self._index_bags(
+            np.stack([rows[random.choice(len(rows), size, replace=False)] for _ in range(self.bags)])
+        )
 
     def _index_bags(self, bags: NDArray[np.float64]) -> None:
         self.bags_ = bags

@@ -49,9 +49,7 @@ class Autoencoder(nn.Module):
         *hidden, self.code_width = widths
         self.hidden_width = sum(hidden)
         self.encoder = MLP(features, hidden, self.code_width, activation=activation, dropout=dropout)
-        self.decoder = MLP(
-            self.code_width, hidden[::-1], features, activation=activation, dropout=dropout
-        )
+        self.decoder = MLP(self.code_width, hidden[::-1], features, activation=activation, dropout=dropout)
 
     def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
         """The decoder's output for rows: their copy, as logits if rows lie in [0, 1]."""

@@ -16,7 +16,8 @@ _CHUNK = 2048
 
 class Calibrated(nn.Module):
     """Evidence in units of its own spread on normal rows: zero at their median, one at their typical distance
-    from it. So kinds of evidence can be added."""
+    from it. So kinds of evidence can be added.
+    """
 
     def __init__(self) -> None:
         super().__init__()

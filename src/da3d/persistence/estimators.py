@@ -156,7 +156,7 @@ def _tree_is_sound(node: Node, parts: Mapping[str, bytes], features: int | None)
     )
 
 
-def _content(node: Node, loader: str) -> Any:  # noqa: ANN401  (any JSON)
+def _content(node: Node, loader: str) -> Any:
     if node["__loader__"] != loader:
         raise ModelFileError(f"a tree holds a {node['__loader__']} where a {loader} belongs")
     return node["content"]

@@ -26,9 +26,10 @@ def inspect(path: str | Path) -> dict[str, Any]:
     dict
         Ready for JSON. Always ``path``, ``bytes``, ``format``, ``created`` (UTC), ``versions``, ``kind``,
         ``detector`` (its name), ``parameters``, ``seed``, ``offset``, ``features`` (of the detector),
-        ``weights`` (numbers in the detector's arrays), ``history`` (number of records) and ``members`` (name
-        to bytes); of a pipeline also ``columns`` (of the table), ``schema`` (name and kind of each column in
-        use), ``ignored`` (column to reason), ``calibration_rows``, ``threshold`` and ``contamination``.
+        ``weights`` (numbers in the detector's arrays), ``history`` (number of records), ``last_losses``
+        (phase to the values of its last record) and ``members`` (name to bytes); of a pipeline also
+        ``columns`` (of the table), ``schema`` (name and kind of each column in use), ``ignored`` (column to
+        reason), ``calibration_rows``, ``threshold`` and ``contamination``.
 
     Raises
     ------
@@ -54,10 +55,20 @@ def inspect(path: str | Path) -> dict[str, Any]:
         "features": detector.features,
         "weights": sum(array.size for name, array in arrays.items() if name.startswith("detector/")),
         "history": len(detector.history or ()),
+        "last_losses": _last_losses(detector.history or []),
         "members": {MANIFEST: len(manifest.to_bytes())}
         | {name: m.bytes for name, m in manifest.members.items()},
     }
     return facts if manifest.pipeline is None else facts | _of_pipeline(manifest.pipeline)
+
+
+def _last_losses(history: list[dict[str, str | int | float]]) -> dict[str, dict[str, float]]:
+    return {
+        str(row["phase"]): {
+            name: float(value) for name, value in row.items() if name not in ("phase", "step")
+        }
+        for row in history
+    }
 
 
 def _of_pipeline(pipeline: PipelineRecord) -> dict[str, Any]:

@@ -48,18 +48,15 @@ def detector(
     if record.history is not None:
         cast(Any, model).history_ = History(record.history)
     found = {name: array.T if name in record.transposed else array for name, array in arrays.items()}
-    skops = {name.removesuffix(".skops"): name for name in under("detector/", members)}
-    estimators = {
-        name: restore(members[estimator_member(name)], estimator_member(name), record.features)
-        for name in skops
-    }
+    names = [name.removesuffix(".skops") for name in under("detector/", members)]
+    places = {name: estimator_member(name) for name in names}
+    estimators = {name: restore(members[place], place, record.features) for name, place in places.items()}
     model.restore(found, estimators)
-    if (
-        kept := model.fitted_arrays()
-    ).keys() != arrays.keys() or model.fitted_estimators().keys() != estimators.keys():
-        raise ModelFileError(
-            f"its arrays are not those of {record.name}: {sorted(kept.keys() ^ arrays.keys())}"
-        )
+    odd = (model.fitted_arrays().keys() ^ found.keys()) | (
+        model.fitted_estimators().keys() ^ estimators.keys()
+    )
+    if odd:
+        raise ModelFileError(f"its parts are not those of {record.name}: {', '.join(sorted(odd))}")
     if model.score_samples_of(np.zeros((1, record.features))).shape != (1,):
         raise ModelFileError("its detector does not give one score per row")
     return model

@@ -71,7 +71,9 @@ class Threshold:
         rules: dict[Rule, float | None] = {"fpr": fpr, "budget": budget, "top": top, "fdr": fdr}
         given = [(rule, value) for rule, value in rules.items() if value is not None]
         if len(given) > 1:
-            raise ParameterError(f"{' and '.join(r for r, _ in given)} are given; give one of fpr, budget, top, fdr.")
+            raise ParameterError(
+                f"{' and '.join(r for r, _ in given)} are given; give one of fpr, budget, top, fdr."
+            )
         return cls(*given[0]) if given else None
 
     @property
@@ -102,7 +104,11 @@ class Threshold:
         return calibration.cut(self.value)
 
     def __str__(self) -> str:
-        units = {"fpr": "false-positive rate", "fdr": "false-discovery rate", "budget": "alerts per thousand rows"}
+        units = {
+            "fpr": "false-positive rate",
+            "fdr": "false-discovery rate",
+            "budget": "alerts per thousand rows",
+        }
         return f"{units.get(self.rule, 'strangest rows')} {self.value:g}"
 
 

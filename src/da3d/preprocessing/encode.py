@@ -68,7 +68,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
         self.max_categories = max_categories
         self.scaling: Scaling = scaling
 
-    def fit(self, frame: Any, y: object = None) -> Self:  # noqa: ANN401
+    def fit(self, frame: Any, y: object = None) -> Self:
         """Learn columns, gaps, categories and scales.
 
         Parameters
@@ -105,7 +105,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
         self._describe(names)
         return self
 
-    def transform(self, frame: Any) -> NDArray[np.float32]:  # noqa: ANN401
+    def transform(self, frame: Any) -> NDArray[np.float32]:
         """Return the features of each row.
 
         Parameters

@@ -16,7 +16,7 @@ ACCEPTED = (
 )
 
 
-def to_frame(table: Any) -> pd.DataFrame:  # noqa: ANN401  (any library's table)
+def to_frame(table: Any) -> pd.DataFrame:
     """Return a table of any supported library as a pandas data frame.
 
     Parameters
@@ -61,7 +61,7 @@ def listed(names: Sequence[str], most: int = 8) -> str:
     return text if len(names) <= most else f"{text} and {len(names) - most} more"
 
 
-def _convert(table: Any) -> pd.DataFrame:  # noqa: ANN401
+def _convert(table: Any) -> pd.DataFrame:
     if isinstance(table, pd.DataFrame):
         return table
     if isinstance(table, pa.RecordBatch | pa.Table):
@@ -82,7 +82,7 @@ def _convert(table: Any) -> pd.DataFrame:  # noqa: ANN401
     return _from_other(table)
 
 
-def _from_other(table: Any) -> pd.DataFrame:  # noqa: ANN401
+def _from_other(table: Any) -> pd.DataFrame:
     if hasattr(table, "toarray"):
         raise TableError("a sparse matrix was given: tables are dense here, so call .toarray() first")
     if hasattr(table, "__array__"):

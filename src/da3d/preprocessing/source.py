@@ -138,7 +138,7 @@ class _Replay(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401
+    def readinto(self, buffer: Any) -> int:
         part = self._head[: len(buffer)]
         self._head = self._head[len(part) :]
         if not part:

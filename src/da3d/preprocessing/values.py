@@ -123,7 +123,7 @@ def texts(series: "pd.Series[Any]") -> pa.Array:
     return _array([None if none else _text(value) for value, none in zip(series, gone, strict=True)])
 
 
-def _array(values: Any) -> pa.Array:  # noqa: ANN401
+def _array(values: Any) -> pa.Array:
     out = pa.array(values, type=pa.large_string(), from_pandas=True)
     return out.combine_chunks() if isinstance(out, pa.ChunkedArray) else out
 

@@ -29,7 +29,9 @@ class Snapshot:
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose names begin with `prefix/`, without it."""
-        return {k.removeprefix(prefix + "/"): v for k, v in self.tensors.items() if k.startswith(prefix + "/")}
+        return {
+            k.removeprefix(prefix + "/"): v for k, v in self.tensors.items() if k.startswith(prefix + "/")
+        }
 
 
 class Checkpoint:

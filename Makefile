@@ -1,0 +1,39 @@
+# Everything a developer or a CI machine calls. Each target sets itself up on a fresh clone.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Small networks on shared cores are fastest with one thread; the library itself leaves torch's setting alone.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-slow lint format results clean
+
+demo: .venv/ready  ## train on embedded data, compare with simple detectors, leave a model and a picture in demo/
+	$(BIN)/da3d demo -o demo
+
+test: .venv/ready  ## the test suite, in a few minutes
+	$(BIN)/python -m pytest -n 2
+
+test-slow: .venv/ready  ## the checks that take more than a minute each
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/ready  ## style, types, and the layers of the architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+results: .venv/ready  ## measure again what docs/results.md shows (hours), then write its tables
+	$(BIN)/python benchmarks/quality.py run
+	$(BIN)/python benchmarks/quality.py tables
+
+.venv/ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache demo build dist
