@@ -18,9 +18,9 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _global_generators_stay():
     """No test may leave a global generator other than it found it: the library never touches them."""
-    before = np.random.get_state(legacy=False)["state"], torch.get_rng_state()
+    before = np.random.get_state(legacy=False)["state"], torch.get_rng_state()  # noqa: NPY002 - watched
     yield
-    after = np.random.get_state(legacy=False)["state"], torch.get_rng_state()
+    after = np.random.get_state(legacy=False)["state"], torch.get_rng_state()  # noqa: NPY002 - watched
     assert all(np.array_equal(before[0][key], after[0][key]) for key in before[0])
     assert torch.equal(before[1], after[1])
 

@@ -124,7 +124,7 @@ def test_bad_input(name, table, labels, error, says):
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_bad_contamination(name, rows):
-    with pytest.raises(ParameterError, match="contamination is 0.7"):
+    with pytest.raises(ParameterError, match=r"contamination is 0\.7"):
         quick(name, contamination=0.7).fit(rows)
 
 

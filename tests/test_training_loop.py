@@ -248,5 +248,5 @@ def test_one_bad_loss_is_survived_and_a_lasting_one_is_reported():
     assert history.finite()
     assert history.last("one")["step"] == 10
     assert all(torch.isfinite(p).all() for p in model.parameters())
-    with pytest.raises(DivergenceError, match="phase 'one'.*first.*learning_rate"):
+    with pytest.raises(DivergenceError, match=r"phase 'one'.*first.*learning_rate"):
         fit(lambda m: phases(m, lambda call: call > 4))

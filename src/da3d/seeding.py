@@ -23,7 +23,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         The CPU generator is always seeded; that of an accelerator only if it is this device.
     """
     before = get_state(device)
-    torch.random.default_generator.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed_all(seed)
     elif device.type == "mps":

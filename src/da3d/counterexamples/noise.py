@@ -19,10 +19,10 @@ def trivial(like: Rows) -> Rows:
 def near(x: Rows, unit: Float[Tensor, " feature"], low: float = 0.05, high: float = 3.0) -> Rows:
     """Normal rows, disturbed on a random part of their features.
 
-    Half of them (at random) are moved by Gaussian noise in units of each feature's deviation, half along the
-    difference of two other rows: directions in which normal rows differ are the ones that a wrong row hides in.
-    Every row draws its own share of disturbed features (uniform, at least one) and its own factor (log-uniform
-    between `low` and `high`).
+    Half of them (at random) are moved by Gaussian noise in units of each feature's deviation, half along
+    the difference of two other rows: directions in which normal rows differ are the ones that a wrong row
+    hides in. Every row draws its own share of disturbed features (uniform, at least one) and its own factor
+    (log-uniform between `low` and `high`).
     """
     rows, features = x.shape
     shuffled = [x[torch.randperm(rows, device=x.device)] for _ in range(2)]

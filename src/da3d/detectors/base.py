@@ -117,7 +117,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
     def _validated(self, X: ArrayLike, *, reset: bool) -> NDArray[np.float64]:
         try:
-            return validate_data(  # type: ignore[no-any-return]  # scikit-learn is untyped
+            return validate_data(
                 self, X, reset=reset, dtype=np.float64, ensure_min_samples=2 if reset else 1
             )
         except ValueError as error:
@@ -206,8 +206,8 @@ class NetworkDetector(Detector):
             return None
         if self.random_state is None:
             raise ParameterError(
-                "checkpoint is set but random_state is None: a fit can only be continued under the same seed. "
-                "Give random_state an integer."
+                "checkpoint is set but random_state is None: a fit can only be continued under the same "
+                "seed. Give random_state an integer."
             )
         parameters = {
             k: repr(v) for k, v in self.get_params().items() if k not in ("callbacks", "checkpoint")
@@ -277,8 +277,8 @@ def _seed(random_state: int | np.random.RandomState | None) -> int:
 def known_anomalies(y: ArrayLike | None, rows: int) -> NDArray[np.bool_]:
     """Which rows `y` marks as anomalies, shape (rows,); none if there is no `y`.
 
-    Labels of another kind than 0/1 are ignored with a `LabelWarning`: generic tools hand class labels to every
-    estimator, and scikit-learn's outlier detectors ignore them.
+    Labels of another kind than 0/1 are ignored with a `LabelWarning`: generic tools hand class labels to
+    every estimator, and scikit-learn's outlier detectors ignore them.
 
     Raises
     ------
@@ -292,11 +292,13 @@ def known_anomalies(y: ArrayLike | None, rows: int) -> NDArray[np.bool_]:
         raise LabelError(f"y has shape {labels.shape} but there are {rows} rows; give one label per row.")
     if pd.isna(labels).any():
         raise LabelError(
-            f"y has {int(pd.isna(labels).sum())} missing labels; mark known anomalies with 1 and all other rows with 0."
+            f"y has {int(pd.isna(labels).sum())} missing labels; mark known anomalies with 1 and all other "
+            "rows with 0."
         )
     if not np.isin(labels, (0, 1)).all():
         warnings.warn(
-            "y holds values other than 0 and 1 and is ignored; mark known anomalies with 1 and all other rows with 0.",
+            "y holds values other than 0 and 1 and is ignored; mark known anomalies with 1 and all other "
+            "rows with 0.",
             LabelWarning,
             stacklevel=3,
         )
@@ -304,6 +306,7 @@ def known_anomalies(y: ArrayLike | None, rows: int) -> NDArray[np.bool_]:
     anomalous = labels.astype(bool)
     if rows - anomalous.sum() < 2:
         raise LabelError(
-            f"y marks {anomalous.sum()} of {rows} rows as anomalies; at least two rows must be believed normal."
+            f"y marks {anomalous.sum()} of {rows} rows as anomalies; at least two rows must be believed "
+            "normal."
         )
     return anomalous

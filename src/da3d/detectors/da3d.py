@@ -89,13 +89,13 @@ class DoubleAdversarial(nn.Module):
         self.generator = learner(s.noise_width, s.generator_widths, self.target.code_width)
         width = self.target.activation_width(s.activations)
         width += (2 * self.views.width + self.target.code_width) if s.trace else 0
-        self.scale = Standardise(width) if s.trace else nn.Identity()
+        self.scale = Standardise(width if s.trace else 0)
         self.alarm = learner(width, s.alarm_widths, 1)
         self.neighbourhood = Memory(1024, neighbors=1)
-        self.evidence = nn.ModuleDict(
-            {"alarm": Calibrated(), "residual": Calibrated()}
-            | {name: Memory(s.memory, neighbors=5) for name in ("activation", "row", "straight")}
-        )
+        self.by_alarm, self.by_residual = Calibrated(), Calibrated()
+        self.by_activation = Memory(s.memory, neighbors=5)
+        self.by_row = Memory(s.memory, neighbors=5)
+        self.by_straight = Memory(s.memory, neighbors=5)
 
     # ---- scoring
 
@@ -106,15 +106,13 @@ class DoubleAdversarial(nn.Module):
             return self.alarm_of(self.view(x))
         v = self.view(x)
         trace = self.read(v)
-        weighted = {
-            "alarm": (s.alarm_evidence, lambda: self.alarm(trace).squeeze(1)),
-            "activation": (s.activation_evidence, lambda: trace),
-            "row": (s.row_evidence, lambda: self.views.standard(x)),
-            "straight": (s.straight_evidence, lambda: self.views.where_heavy(x)),
-            "residual": (s.residual_evidence, lambda: self._residual(v)),
-        }
-        scores = [w * self.evidence[name](of()) for name, (w, of) in weighted.items() if w]
-        return torch.stack(scores).sum(0) / sum(w for w, _ in weighted.values())
+        return (
+            s.alarm_evidence * self.by_alarm(self.alarm(trace).squeeze(1))
+            + s.activation_evidence * self.by_activation(trace)
+            + s.row_evidence * self.by_row(self.views.standard(x))
+            + s.straight_evidence * self.by_straight(self.views.where_heavy(x))
+            + s.residual_evidence * self.by_residual(self._residual(v))
+        )
 
     def view(self, x: Rows) -> Viewed:
         """What the autoencoder sees of raw rows."""
@@ -219,7 +217,7 @@ class DoubleAdversarial(nn.Module):
         )
 
     def watch(self, batch: Batch) -> dict[str, Tensor]:
-        """What the losses hide: the critic's three means, code norms, both parts of the generator's gradient."""
+        """What the losses hide: critic means, code norms, both parts of the generator's gradient."""
         normal = self.encode(batch.normal)
         generated = self.generate(batch).detach().requires_grad_()
         gaussian = self.settings.sigma * torch.randn_like(normal)
@@ -258,11 +256,11 @@ class DoubleAdversarial(nn.Module):
         if not self.settings.trace:
             return
         v = self.view(_sample(x, 10_000))
-        self.evidence["alarm"].fit(self.alarm_of(v))
-        self.evidence["residual"].fit(self._residual(v))
-        self.evidence["activation"].fit(self.read(v))
-        self.evidence["row"].fit(self.views.standard(x))
-        self.evidence["straight"].fit(self.views.where_heavy(x))
+        self.by_alarm.fit(self.alarm_of(v))
+        self.by_residual.fit(self._residual(v))
+        self.by_activation.fit(self.read(v))
+        self.by_row.fit(self.views.standard(x))
+        self.by_straight.fit(self.views.where_heavy(x))
 
     def _against(self, v: Viewed) -> Loss:
         """Loss of the alarm on counterexamples, by their distance to the normal rows or as 1."""
@@ -314,7 +312,8 @@ class DA3D(NetworkDetector):
     known_share : float, optional
         Known anomalies per normal row in a batch, if `y` marks any.
     trim : float, optional
-        Largest share of the rows that may be left out as clear outliers before anything is learned, in [0, 1).
+        Largest share of the rows that may be left out as clear outliers before anything is learned; 0 keeps
+        all.
     epochs, steps : sequence of three ints, optional
         Budget of the autoencoder, of the alarm's warm-up and of the adversarial phase, in passes over the
         rows or in batches. Give one of the two.
@@ -348,6 +347,7 @@ class DA3D(NetworkDetector):
     """
 
     uses_known_anomalies = True
+    network_: DoubleAdversarial
 
     def __init__(
         self,
@@ -435,21 +435,25 @@ class DA3D(NetworkDetector):
             given["steps"] = None
         elif "steps" in given:
             given["epochs"] = None
-        settings = replace(settings, **given)
+        settings = replace(settings, **given)  # type: ignore[arg-type]  # checked field by field below
         _check(settings)
         return settings
 
     def _schedule(self, network: DoubleAdversarial, rows: int, known: int) -> list[Phase]:
         s, model = network.settings, network
-        adam = partial(torch.optim.Adam, lr=s.learning_rate, eps=1e-7, fused=True)
+        adam = partial(
+            torch.optim.AdamW, lr=s.learning_rate, weight_decay=s.weight_decay, eps=1e-7, fused=True
+        )
+        player = partial(adam, lr=s.game_rate, betas=s.game_betas)
         phase = partial(Phase, batch_size=s.batch_size, anneal=s.anneal)
         update = partial(Update, optimizer=adam)
+        play = partial(Update, optimizer=player, clip=s.clip)
         target, encoder, disc = [model.target], [model.target.encoder], [model.discriminator]
         game = [update(name="alarm", trains=[model.alarm], loss=model.alarm_on_all)]
         if s.generated_weight:
             game += [
-                update(name="generator", trains=[model.generator], loss=model.deceive, clip=s.clip),
-                update(name="critic", trains=[model.critic], loss=model.criticise, clip=s.clip),
+                play(name="generator", trains=[model.generator], loss=model.deceive),
+                play(name="critic", trains=[model.critic], loss=model.criticise),
             ]
         return [
             Phase(name="views", finish=model.fit_views),
@@ -457,8 +461,8 @@ class DA3D(NetworkDetector):
                 name="autoencoder",
                 updates=[
                     update(name="reconstruction", trains=target, loss=model.reconstruction),
-                    update(name="prior", trains=disc, loss=model.prior, clip=s.clip),
-                    update(name="disguise", trains=encoder, loss=model.disguise, clip=s.clip),
+                    play(name="prior", trains=disc, loss=model.prior),
+                    play(name="disguise", trains=encoder, loss=model.disguise),
                 ],
                 finish=model.fit_scale,
                 **_budget(s, 0),

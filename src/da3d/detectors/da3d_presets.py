@@ -29,14 +29,14 @@ class Settings:
     noise_width : int
         Width of the generator's input.
     activation, dropout
-        As in `networks.MLP`; `dropout` is that of autoencoder, discriminator and, if `alarm_dropout`, of the rest.
+        As in `networks.MLP`; `alarm_dropout` says whether alarm and generator have dropout as well.
     activations : {"decoder", "encoder", "all"}
         Which hidden activations the alarm reads.
     trace : bool
         Whether the alarm reads row, code and residual beside the activations, all standardised.
     soft : bool
-        Whether a counterexample's target is d / (1 + d), with d its distance to the normal rows, instead of 1.
-        It is then judged as the row that it stands for, even if it was born as a code.
+        Whether a counterexample's target is d / (1 + d), with d its distance to normal rows, instead of 1. It
+        is then judged as the row that it stands for, even if it was born as a code.
     bounded : bool
         Whether discriminator, critic and the alarm inside the generator's objective end in a sigmoid.
     lipschitz : bool
@@ -58,14 +58,17 @@ class Settings:
     memory : int
         Rows to remember for the distance evidence.
     alarm_evidence, activation_evidence, row_evidence, straight_evidence, residual_evidence : float
-        Weights of the alarm's logit, of the distance to remembered activations, to remembered rows (standardised,
-        and with heavy tails straightened), and of the residual's size in the score.
+        Weights in the score: of the alarm's logit, of the distance to remembered activations, to remembered
+        rows (standardised, and with heavy tails straightened), and of the residual's size.
     trim : float
         Largest share of the rows that may be left out as clear outliers before anything is learned.
     epochs, steps : tuple of int or None
         Budget of the autoencoder, of the alarm's warm-up and of the adversarial phase; one of the two is set.
     batch_size : int
-    learning_rate : float
+    learning_rate, weight_decay : float
+        Of AdamW for autoencoder and alarm.
+    game_rate, game_betas
+        Learning rate and moments for the players: discriminator, disguise, generator and critic.
     anneal : bool
         Whether the learning rate falls to zero along each phase.
     """
@@ -108,6 +111,9 @@ class Settings:
     steps: tuple[int, int, int] | None = None
     batch_size: int
     learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    game_rate: float = 1e-4
+    game_betas: tuple[float, float] = (0.9, 0.999)
     anneal: bool = False
 
 
@@ -214,6 +220,9 @@ def default(features: int) -> Settings:
         steps=(600, 120, 480),
         batch_size=192,
         learning_rate=2e-3,
+        weight_decay=1e-2,
+        game_rate=1e-3,
+        game_betas=(0.5, 0.99),
         anneal=True,
     )
 

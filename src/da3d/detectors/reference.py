@@ -95,8 +95,9 @@ class KNN(_Standardised):
 
 
 class BaggedNN(_Standardised):
-    """Mean over random subsamples of the distance to the nearest row (Sugiyama and Borgwardt 2013; Ting et al. 2017).
+    """Mean over random subsamples of the distance to the nearest row.
 
+    Sugiyama and Borgwardt 2013; Ting et al. 2017.
     A few polluting rows are in few subsamples, so it bears contamination better than `KNN`.
 
     Parameters

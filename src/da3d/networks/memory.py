@@ -15,8 +15,9 @@ _CHUNK = 2048
 
 
 class Calibrated(nn.Module):
-    """Evidence in units of its own spread on normal rows: zero at their median, one at their typical distance
-    from it. So kinds of evidence can be added.
+    """Evidence in units of its own spread on normal rows, so that kinds of evidence can be added.
+
+    Zero at the normal rows' median, one at their root mean squared distance from it.
     """
 
     def __init__(self) -> None:
@@ -82,7 +83,7 @@ class Memory(nn.Module):
         # How many rows are remembered is only known once it has been fitted.
         if prefix + "rows" in state:
             self.rows = torch.empty_like(state[prefix + "rows"], device=self.typical.device)
-        super()._load_from_state_dict(state, prefix, *rest)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state, prefix, *rest)
 
 
 def nearest(

@@ -27,7 +27,7 @@ def squash(x: Tensor) -> Tensor:
 
 
 class Standardise(nn.Module):
-    """Subtract the mean of the fitted rows and divide by their deviation; constant columns are only shifted."""
+    """Subtract the fitted rows' mean and divide by their deviation; constant columns are only shifted."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class Views(nn.Module):
 
 
 def _normal_scores(ordered: Float[Tensor, "row"]) -> tuple[Float[Tensor, "knot"], Float[Tensor, "knot"]]:
-    """Distinct values of a sorted column and the normal score of their middle rank, at most `_KNOTS` of them."""
+    """Up to `_KNOTS` distinct values of a sorted column, and the normal score of their middle rank."""
     values, counts = torch.unique_consecutive(ordered, return_counts=True)
     middle = (counts.cumsum(0) - counts / 2) / len(ordered)
     least = 0.5 / (len(ordered) + 1)

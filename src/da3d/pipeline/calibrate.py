@@ -1,4 +1,4 @@
-"""From a score to a p-value: how rare is such a score among normal rows that the detector never saw?"""
+"""From a score to a p-value: how rare such a score is among normal rows that the detector never saw."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Calibration:
         One plus the number of held-out scores that are at least as high, over one plus their number.
         """
         as_high = len(self.scores) - np.searchsorted(self.scores, scores, side="left")
-        return (1.0 + as_high) * self.resolution
+        return np.asarray((1.0 + as_high) * self.resolution, dtype=np.float64)
 
     def cut(self, p_value: float) -> float:
         """The least score whose p-value is at most `p_value`, but above every held-out one at the least."""

@@ -110,8 +110,8 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         features = encoder.transform(normal)
         if (features == features[0]).all():
             raise TableError(
-                f"all {len(normal)} rows of the table are equal, so nothing can be learned about what varies among "
-                "normal rows; give rows that differ."
+                f"all {len(normal)} rows of the table are equal, so nothing can be learned about what varies "
+                "among normal rows; give rows that differ."
             )
         seed = self.random_state if isinstance(self.random_state, int | np.integer) else 0
         held_out = hold_out(len(features), int(seed))
@@ -203,8 +203,8 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         width = frame.shape[1]
         if not hasattr(self, "feature_names_in_") and width != self.n_features_in_:
             raise TableError(
-                f"X has {width} features, but {type(self).__name__} is expecting {self.n_features_in_} features as "
-                "input."
+                f"X has {width} features, but {type(self).__name__} is expecting {self.n_features_in_} "
+                "features as input."
             )
         return frame
 

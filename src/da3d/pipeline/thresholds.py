@@ -96,8 +96,8 @@ class Threshold:
         if self.value < calibration.resolution:
             warnings.warn(
                 f"A false-positive rate of {self.value:g} cannot be resolved with {len(calibration.scores)} "
-                f"held-out rows (the smallest p-value is {calibration.resolution:.2g}); rows stranger than every "
-                "held-out row raise an alarm. Fit on more rows or ask for a higher rate.",
+                f"held-out rows (the smallest p-value is {calibration.resolution:.2g}); rows stranger than "
+                "every held-out row raise an alarm. Fit on more rows or ask for a higher rate.",
                 ResolutionWarning,
                 stacklevel=3,
             )

@@ -15,11 +15,10 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
 from da3d.errors import TableError
-
-from .frames import listed
-from .kinds import Kind
-from .source import Source
-from .text import TYPES, Guess, first_bad, parse
+from da3d.preprocessing.frames import listed
+from da3d.preprocessing.kinds import Kind
+from da3d.preprocessing.source import Source
+from da3d.preprocessing.text import TYPES, Guess, first_bad, parse
 
 BLOCK_BYTES = 1 << 22
 _SPELLED = {

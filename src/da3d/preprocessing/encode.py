@@ -12,15 +12,14 @@ from sklearn.compose import ColumnTransformer
 from sklearn.utils.validation import check_is_fitted
 
 from da3d.errors import ParameterError, TableError
+from da3d.preprocessing.frames import to_frame
+from da3d.preprocessing.kinds import content_of
+from da3d.preprocessing.layout import CHUNK_ROWS, Layout
+from da3d.preprocessing.plans import CategoryPlan, NumberPlan, Scaling
+from da3d.preprocessing.schema import HELD, Column, Schema, TableWarning
 
-from .frames import to_frame
-from .kinds import content_of
-from .layout import CHUNK_ROWS, Layout
-from .plans import CategoryPlan, NumberPlan, Scaling
-from .schema import HELD, Column, Schema, TableWarning
 
-
-class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class TableEncoder(TransformerMixin, BaseEstimator):
     """Turn a table of numbers, booleans, categories and dates into a float32 matrix.
 
     What each kind of column becomes:

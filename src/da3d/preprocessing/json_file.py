@@ -12,10 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.json as arrow_json
 
 from da3d.errors import TableError
-
-from .kinds import Kind
-from .source import Source
-from .text import Guess, parse
+from da3d.preprocessing.kinds import Kind
+from da3d.preprocessing.source import Source
+from da3d.preprocessing.text import Guess, parse
 
 BLOCK_BYTES = 1 << 24
 _NEED = 'one JSON object per line is needed, such as {"size": 1.5, "proto": "tcp"}'

@@ -15,8 +15,8 @@ from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 
-from .plans import CategoryPlan, NumberPlan, Scaling
-from .values import Floats
+from da3d.preprocessing.plans import CategoryPlan, NumberPlan, Scaling
+from da3d.preprocessing.values import Floats
 
 LIMIT = 1e6  # features are cut here: far outside any fitted range, and safe to square in float32
 CHUNK_ROWS = 65_536

@@ -14,9 +14,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from da3d.errors import TableError
-
-from .kinds import Kind
-from .values import HOUR_NAMES, WEEKDAY_NAMES, Floats, clock, has_hours, numbers, texts
+from da3d.preprocessing.kinds import Kind
+from da3d.preprocessing.values import HOUR_NAMES, WEEKDAY_NAMES, Floats, clock, has_hours, numbers, texts
 
 Scaling = Literal["standard", "minmax"]
 

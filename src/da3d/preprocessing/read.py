@@ -8,12 +8,11 @@ import pyarrow as pa
 import pyarrow.dataset as arrow_dataset
 
 from da3d.errors import FileError, ParameterError, TableError
-
-from .csv_file import csv_tables
-from .frames import to_frame
-from .json_file import json_tables
-from .kinds import Kind
-from .source import Source
+from da3d.preprocessing.csv_file import csv_tables
+from da3d.preprocessing.frames import to_frame
+from da3d.preprocessing.json_file import json_tables
+from da3d.preprocessing.kinds import Kind
+from da3d.preprocessing.source import Source
 
 ROWS = 65_536
 _DELIMITED = (".csv", ".tsv")

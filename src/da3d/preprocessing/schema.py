@@ -10,11 +10,10 @@ import pandas as pd
 from pandas.api import types
 
 from da3d.errors import SchemaError
-
-from .frames import listed
-from .kinds import Content, content_of
-from .kinds import Kind as Kind
-from .values import numbers
+from da3d.preprocessing.frames import listed
+from da3d.preprocessing.kinds import Content, content_of
+from da3d.preprocessing.kinds import Kind as Kind
+from da3d.preprocessing.values import numbers
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

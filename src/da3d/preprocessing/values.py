@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pandas.api import types
 
-from .kinds import plain
+from da3d.preprocessing.kinds import plain
 
 Floats = NDArray[np.float64]
 

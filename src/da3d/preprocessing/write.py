@@ -17,8 +17,7 @@ import pyarrow.csv as arrow_csv
 import pyarrow.parquet as arrow_parquet
 
 from da3d.errors import FileError, ParameterError
-
-from .frames import listed
+from da3d.preprocessing.frames import listed
 
 Form = Literal["csv", "jsonl"]
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -68,7 +68,8 @@ class Checkpoint:
                 raise KeyError("format")
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise FileError(
-                f"Checkpoint {self.path} cannot be read as one of this version of da3d. Delete it to start over."
+                f"Checkpoint {self.path} cannot be read as one of this version of da3d. Delete it to start "
+                "over."
             ) from error
         if header["fingerprint"] != self.fingerprint:
             raise FileError(

@@ -131,7 +131,7 @@ class _Run:
                 continue
             self.history.add(phase.name, self.step, values)
             event = Event(phase.name, self.step, total, values, self.history)
-            if any([callback.record(event) for callback in callbacks]):
+            if max((callback.record(event) for callback in callbacks), default=False):  # every one hears it
                 self.step = total
             self.keep(checkpoint)
         if phase.finish is not None:
@@ -194,8 +194,8 @@ class _Run:
         broken = ", ".join(name for name, value in values.items() if not math.isfinite(value))
         if attempts == _ATTEMPTS or self.good is None:
             raise DivergenceError(
-                f"Training diverged in phase {self.phase.name!r} at step {self.step}: {broken} is not a finite "
-                f"number after {attempts} attempts with ever smaller learning rates. Use a smaller "
+                f"Training diverged in phase {self.phase.name!r} at step {self.step}: {broken} is not a "
+                f"finite number after {attempts} attempts with ever smaller learning rates. Use a smaller "
                 "learning_rate, or look for columns with extreme values."
             )
         rate = self.rate * _BACK_OFF
