@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 import typer
@@ -21,7 +22,7 @@ from da3d.datasets import toy
 from da3d.errors import DivergenceError, TableError
 from da3d.preprocessing import TableWarning
 
-HEAVY = ("torch", "sklearn", "pandas", "pyarrow", "scipy", "matplotlib", "numpy", "pydantic")
+HEAVY = ("torch", "sklearn", "pandas", "pyarrow", "scipy", "matplotlib", "numpy")
 
 
 def run(*arguments, input=None):
@@ -182,7 +183,7 @@ def test_log_records_are_messages():
 
 
 def test_a_full_disk_behind_standard_output_is_a_sentence():
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         line = [sys.executable, "-m", "da3d", "datasets", "--json"]
         done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2

@@ -5,7 +5,7 @@ from scipy.stats import norm, rankdata
 from sklearn.neighbors import NearestNeighbors
 
 from da3d.networks import MLP, Autoencoder, Calibrated, Memory, Standardise, Views, clear_outliers, squash
-from da3d.networks.memory import nearest
+from da3d.networks.evidence import Ellipsoid, nearest
 from da3d.networks.mlp import SpectralLinear
 from da3d.seeding import seeded
 
@@ -177,6 +177,20 @@ def test_calibrated_has_unit_spread_about_the_median():
     evidence.fit(values)
     assert evidence(values).median().item() == pytest.approx(0, abs=1e-5)
     assert evidence(values).square().mean().item() == pytest.approx(1, rel=1e-3)
+
+
+def test_ellipsoid_is_the_mahalanobis_length():
+    vectors = torch.randn(2000, 3) * torch.tensor([1.0, 5.0, 0.2])
+    evidence = Ellipsoid(3)
+    evidence.fit(vectors)
+    precision = np.linalg.inv(
+        np.cov(vectors.numpy(), rowvar=False) + 0.01 * float(vectors.square().mean()) * np.eye(3)
+    )
+    exact = vectors.double().numpy()
+    expected = np.log(np.einsum("ij,jk,ik->i", exact, precision, exact) + 1e-3)
+    scores = evidence(vectors).numpy()
+    assert np.corrcoef(scores, expected)[0, 1] > 0.9999
+    assert abs(np.median(scores)) < 0.01
 
 
 def test_clear_outliers_are_found_and_nothing_else():

@@ -8,6 +8,7 @@ from torch import nn
 from da3d.errors import DivergenceError, FileError
 from da3d.seeding import seeded
 from da3d.training import Batch, Checkpoint, Phase, StopEarly, Update, train
+from da3d.training.batches import Batches
 
 CPU = torch.device("cpu")
 ADAM = partial(torch.optim.Adam, lr=1e-2)
@@ -156,7 +157,7 @@ def test_known_anomalies_come_with_the_asked_share_and_only_then():
             return model.loss_of_first(batch)
 
         update = Update(name="first", trains=[model.first], loss=loss, optimizer=ADAM)
-        return [Phase(name="one", updates=[update], steps=4, batch_size=8, known=share)]
+        return [Phase(name="one", updates=[update], epochs=1, batch_size=8, known=share)]
 
     for share, expected in ((0.0, 0), (0.5, 4)):
         counts.clear()
@@ -196,6 +197,17 @@ def test_a_killed_fit_continues_to_the_same_model(tmp_path, at):
     for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
     assert history.rows == again.rows
+
+
+def test_batches_are_full_if_the_budget_counts_steps():
+    rows = torch.arange(10.0)[:, None]
+    with seeded(0, CPU):
+        ragged = Batches(rows, rows[:0], 4, 0.0, full=False)
+        assert [len(ragged.draw().normal) for _ in range(6)] == [4, 4, 2, 4, 4, 2]
+        full = Batches(rows, rows[:0], 4, 0.0, full=True)
+        drawn = torch.cat([full.draw().normal for _ in range(5)])
+        assert sorted(drawn.flatten().tolist()) == sorted([*range(10), *range(10)])
+        assert len(Batches(rows, rows[:0], 35, 0.0, full=True).draw().normal) == 35
 
 
 def test_early_stop_ends_the_phase_and_survives_a_resume(tmp_path):

@@ -9,6 +9,7 @@ from da3d.cli.command import command
 from da3d.cli.datasets import datasets
 from da3d.cli.demo import demo
 from da3d.cli.evaluate import evaluate
+from da3d.cli.experiment import experiment
 from da3d.cli.fit import fit
 from da3d.cli.inspect import inspect
 from da3d.cli.score import score
@@ -54,6 +55,7 @@ def _main(
 for _function in (demo, fit, score, evaluate, inspect):
     app.command()(command(_function))
 app.add_typer(datasets, name="datasets")
+app.add_typer(experiment, name="experiment")
 
 
 def run() -> None:

@@ -117,9 +117,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
     def _validated(self, X: ArrayLike, *, reset: bool) -> NDArray[np.float64]:
         try:
-            return validate_data(
-                self, X, reset=reset, dtype=np.float64, ensure_min_samples=2 if reset else 1
-            )
+            return validate_data(self, X, reset=reset, dtype=np.float64, ensure_min_samples=2 if reset else 1)
         except ValueError as error:
             raise TableError(str(error)) from error
 

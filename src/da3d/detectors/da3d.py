@@ -45,6 +45,7 @@ from da3d.networks import (
     MLP,
     Autoencoder,
     Calibrated,
+    Ellipsoid,
     Memory,
     Standardise,
     Views,
@@ -92,7 +93,8 @@ class DoubleAdversarial(nn.Module):
         self.scale = Standardise(width if s.trace else 0)
         self.alarm = learner(width, s.alarm_widths, 1)
         self.neighbourhood = Memory(1024, neighbors=1)
-        self.by_alarm, self.by_residual = Calibrated(), Calibrated()
+        self.by_alarm = Calibrated()
+        self.by_residual = Ellipsoid(self.views.width if s.trace else 0)
         self.by_activation = Memory(s.memory, neighbors=5)
         self.by_row = Memory(s.memory, neighbors=5)
         self.by_straight = Memory(s.memory, neighbors=5)
@@ -274,8 +276,8 @@ class DoubleAdversarial(nn.Module):
             return self._against(self.target.decode(code))
         return alarm.cross_entropy(self.alarm_of_code(code), 1.0)
 
-    def _residual(self, v: Viewed) -> Scores:
-        return torch.log((v - self.target.decode(self.target.encoder(v))).square().mean(1) + 1e-3)
+    def _residual(self, v: Viewed) -> Viewed:
+        return v - self.target.decode(self.target.encoder(v))
 
     def _judge(self, network: MLP, codes: Codes) -> Scores:
         output = network(codes).squeeze(1)

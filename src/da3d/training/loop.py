@@ -98,7 +98,8 @@ class _Run:
     def begin(self, index: int, phase: Phase) -> None:
         """Fresh optimisers and batches for a phase, or those of the snapshot to continue from."""
         self.index, self.phase, self.step, self.rate = index, phase, 0, 1.0
-        self.batches = Batches(self.normal, self.known, phase.batch_size, phase.known)
+        full = phase.steps is not None
+        self.batches = Batches(self.normal, self.known, phase.batch_size, phase.known, full=full)
         self.optimizers = {
             update.name: update.optimizer([p for module in update.trains for p in module.parameters()])
             for update in phase.updates
@@ -139,7 +140,10 @@ class _Run:
             with torch.no_grad():
                 phase.finish(self.normal)
         self.index, self.step = self.index + 1, 0
-        self.optimizers, self.batches = {}, Batches(self.normal, self.known, phase.batch_size, 0.0)
+        self.optimizers, self.batches = (
+            {},
+            Batches(self.normal, self.known, phase.batch_size, 0.0, full=False),
+        )
         self.keep(checkpoint)
 
     def keep(self, checkpoint: Checkpoint | None) -> None:

@@ -71,7 +71,8 @@ class Phase:
     epochs, steps : int or None
         The budget: passes over the normal rows, or batches. Exactly one is given if there are updates.
     batch_size : int
-        Normal rows per batch; the last batch of an epoch may be smaller.
+        Normal rows per batch. The last batch of an epoch is smaller if the budget counts epochs; if it counts
+        steps, every batch is full.
     known : float
         Known anomalies per normal row of a batch, drawn with replacement; 0 hides them from the phase.
     anneal : bool

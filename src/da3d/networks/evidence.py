@@ -1,4 +1,4 @@
-"""A memory of normal rows: how far a row is from what has been seen."""
+"""Evidence that a row is not normal, fitted on normal rows and calibrated so that it can be added."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-__all__ = ["Calibrated", "Memory", "clear_outliers", "nearest"]
+__all__ = ["Calibrated", "Ellipsoid", "Memory", "clear_outliers", "nearest"]
 
 _CHUNK = 2048
 
@@ -35,6 +35,39 @@ class Calibrated(nn.Module):
     def forward(self, values: Float[Tensor, "row"]) -> Float[Tensor, "row"]:
         """Calibrate."""
         return (values - self.median) / self.spread
+
+
+class Ellipsoid(nn.Module):
+    """Logarithm of the squared Mahalanobis length of vectors around zero, calibrated.
+
+    Parameters
+    ----------
+    width : int
+        Width of a vector.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.precision: Tensor
+        self.register_buffer("precision", torch.eye(width))
+        self.calibrated = Calibrated()
+
+    def fit(self, vectors: Float[Tensor, "row width"]) -> None:
+        """Take the precision from the vectors' covariance, ridged by a hundredth of their mean square."""
+        exact = vectors.double()
+        centered = exact - exact.mean(0)
+        covariance = centered.T @ centered / max(1, len(exact) - 1)
+        ridge = 0.01 * exact.square().mean() + 1e-12
+        eye = torch.eye(len(covariance), dtype=exact.dtype, device=exact.device)
+        self.precision.copy_(torch.linalg.inv(covariance + ridge * eye))
+        self.calibrated.fit(self._log(vectors))
+
+    def forward(self, vectors: Float[Tensor, "row width"]) -> Float[Tensor, "row"]:
+        """Calibrated logarithm of the squared length."""
+        return self.calibrated(self._log(vectors))
+
+    def _log(self, vectors: Tensor) -> Tensor:
+        return torch.log(((vectors @ self.precision) * vectors).sum(1).clamp_min(0) + 1e-3)
 
 
 class Memory(nn.Module):

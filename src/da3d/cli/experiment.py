@@ -1,0 +1,227 @@
+"""``da3d experiment``: run what a TOML file asks for, see how far it is, make its tables."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table as Grid
+
+from da3d.cli import views
+from da3d.cli.command import command
+from da3d.cli.terminal import Terminal
+from da3d.errors import ParameterError
+
+if TYPE_CHECKING:
+    from da3d.experiments import Cell, Experiment, Progress, Records, Summary
+
+__all__ = ["experiment"]
+
+experiment = typer.Typer(help="Run an experiment, or make its tables.", no_args_is_help=True)
+
+_STATES = ("finished", "failed", "stale", "missing")
+
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The experiment: a TOML file.", show_default=False)
+]
+Results = Annotated[
+    Path, typer.Option("--results", metavar="FOLDER", help="Where the records of all experiments lie.")
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds", metavar="LIST", help="Only these seeds of the file, such as 0,1.", show_default=False
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="TEXT",
+        help="Only cells whose name (data/contamination/detector/seed) holds this; may be repeated.",
+        show_default=False,
+    ),
+]
+
+
+def _run(
+    terminal: Terminal,
+    file: File,
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", "-j", metavar="N", help="Cells in work at a time, one thread each.", min=1),
+    ] = 1,
+    seeds: Seeds = None,
+    only: Only = None,
+    results: Results = Path("results"),
+) -> None:
+    """Work the cells of an experiment that have not finished yet.
+
+    Every cell leaves a record; a run that was killed or interrupted continues when it is started again. A
+    cell that fails is recorded with its error and tried again by the next run; the exit code is 1 then.
+    """
+    with terminal.working(f"Reading {file}"):
+        plan, records = _open(file, results)
+        cells = _chosen(plan.cells(), seeds, only)
+        from da3d.experiments import run
+    try:
+        with _watching(terminal, len(cells)) as report:
+            done = run(cells, records, jobs=jobs, keep_scores=plan.plan.keep_scores, report=report)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"the records of cells that ended stay in '{records.folder}'; run the same command again to "
+            "continue."
+        ) from None
+    summary = {"experiment": plan.name, "records": str(records.folder), **asdict(done)}
+    if terminal.json or not terminal.quiet:
+        terminal.result(summary, lambda: _said(done, records))
+    if done.failed:
+        raise typer.Exit(1)
+
+
+def _status(terminal: Terminal, file: File, results: Results = Path("results")) -> None:
+    """Count the cells of each detector that finished, failed, are stale (of another plan) or missing."""
+    with terminal.working(f"Reading {file}"):
+        plan, records = _open(file, results)
+        data = _counted(plan, records)
+    terminal.result(data, lambda: _view(data))
+
+
+def _table(
+    terminal: Terminal,
+    file: File,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="M",
+            help="auc, average_precision, recall_at_1pct_fpr or f1_at_true_rate; those of the file if left out.",
+            show_default=False,
+        ),
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DOCUMENT",
+            help="Markdown file that takes the table between <!-- table: NAME --> and <!-- /table -->; NAME is "
+            "the experiment's, or with --metric EXPERIMENT/M.",
+            show_default=False,
+        ),
+    ] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Make a Markdown table of the records that are there."""
+    with terminal.working(f"Reading {file}"):
+        plan, records = _open(file, results)
+        from da3d.experiments import between_markers, compare, make_table, to_markdown
+
+        tables = [make_table(plan, records, name) for name in ([metric] if metric else plan.plan.metric)]
+    text = "\n\n".join(to_markdown(table) for table in tables)
+    if into is not None:
+        name = f"{plan.name}/{metric}" if metric else plan.name
+        between_markers(into, name, text)
+        terminal.say(f"The table '{name}' is in {into}.")
+    if terminal.json:
+        data = [{**table.as_dict(), "tests": [asdict(each) for each in compare(table)]} for table in tables]
+        terminal.result(data, str)
+    elif into is None:
+        terminal.out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+experiment.command("run")(command(_run))
+experiment.command("status")(command(_status))
+experiment.command("table")(command(_table))
+
+
+def _open(file: Path, results: Path) -> "tuple[Experiment, Records]":
+    from da3d.experiments import Records, read_experiment
+
+    plan = read_experiment(file)
+    return plan, Records(results / plan.name)
+
+
+def _chosen(cells: "list[Cell]", seeds: str | None, only: list[str] | None) -> "list[Cell]":
+    from da3d.experiments import select
+
+    try:
+        numbers = None if seeds is None else [int(part) for part in seeds.split(",")]
+    except ValueError:
+        raise ParameterError(f"--seeds is '{seeds}' but must be whole numbers, such as 0,1.") from None
+    return select(cells, numbers, only or ())
+
+
+@contextmanager
+def _watching(terminal: Terminal, cells: int) -> "Iterator[Callable[[Progress], None]]":
+    """Tell of every cell that ends: a bar for those who look on, lines for others."""
+    if not terminal.shows_progress:
+        yield lambda progress: _line(terminal, progress)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Display
+
+    columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Display(*columns, TextColumn("{task.description}"), console=terminal.err, transient=True) as display:
+        task = display.add_task("", total=None)
+
+        def show(progress: "Progress") -> None:
+            if progress.record.error is not None:
+                _line(terminal, progress)
+            left = _left(progress.seconds_left)
+            display.update(task, total=progress.total, completed=progress.ended, description=left)
+
+        yield show
+
+
+def _line(terminal: Terminal, progress: "Progress") -> None:
+    """One line about a cell that has ended."""
+    record = progress.record
+    if record.error is not None:
+        terminal.warn(f"{record.cell} failed: {record.error.type}: {record.error.message}")
+        return
+    for sentence in record.warnings:
+        terminal.warn(f"{record.cell}: {sentence}")
+    auc = (record.metrics or {}).get("auc", float("nan"))
+    duration = views.seconds(record.seconds_total)
+    left = _left(progress.seconds_left)
+    terminal.say(f"{progress.ended} of {progress.total}: {record.cell}: AUC {auc:.3f}, {duration}   [{left}]")
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f"about {views.seconds(seconds)} left"
+
+
+def _said(done: "Summary", records: "Records") -> str:
+    parts = [f"{done.finished} cells finished"]
+    parts += [f"{done.failed} failed"] if done.failed else []
+    parts += [f"{done.skipped} had finished before"] if done.skipped else []
+    return f"{', '.join(parts)}; their records are in {records.folder}."
+
+
+def _counted(plan: "Experiment", records: "Records") -> dict[str, Any]:
+    """States of the cells by detector, and what the failed ones said."""
+    counts = {entry.label: Counter[str]() for entry in plan.plan.detector}
+    failures = []
+    for cell in plan.cells():
+        found = records.find(cell)
+        counts[cell.detector.label][found.state] += 1
+        if found.state == "failed" and found.record is not None and found.record.error is not None:
+            failures.append({"cell": cell.id, **found.record.error.model_dump()})
+    detectors = [
+        {"detector": label, **{state: states[state] for state in _STATES}} for label, states in counts.items()
+    ]
+    return {"experiment": plan.name, "title": plan.plan.title, "detectors": detectors, "failures": failures}
+
+
+def _view(data: dict[str, Any]) -> Any:
+    from rich.console import Group
+
+    grid: Grid = views.grid(("detector", *_STATES), _STATES)
+    for each in data["detectors"]:
+        grid.add_row(each["detector"], *(str(each[state] or "") for state in _STATES))
+    parts: list[Any] = [views.heading(data["title"]), grid]
+    if data["failures"]:
+        said = {each["cell"]: f"{each['type']}: {each['message']}" for each in data["failures"]}
+        parts += [views.heading("Failed"), views.facts(said)]
+    return Group(*parts)

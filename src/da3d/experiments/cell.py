@@ -1,0 +1,110 @@
+"""One cell: load, split, fit, score, measure."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+import traceback
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from da3d import __version__
+from da3d.experiments.data import split_of
+from da3d.experiments.plan import Cell
+from da3d.experiments.record import Failure, Record, Seconds, Size, scores_digest
+from da3d.experiments.resolve import as_json, make
+from da3d.metrics import summarise
+from da3d.pipeline import AnomalyPipeline
+
+__all__ = ["blank", "run_cell"]
+
+Scores = npt.NDArray[np.float64]
+_LONGEST = 1000  # characters of an error's message that a record keeps
+
+
+def run_cell(cell: Cell) -> tuple[Record, Scores | None]:
+    """Work one cell in this process.
+
+    Returns
+    -------
+    record : Record
+        Of what was measured, or of the error that ended it.
+    scores : float64 array of shape (test rows,), or None
+        None after an error.
+    """
+    begin = time.perf_counter()
+    scores = None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        try:
+            facts, scores = _measured(cell)
+        except Exception as error:  # recorded, so that the other cells go on
+            facts = {"error": _failure(error)}
+    said = dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, UserWarning))
+    total = round(time.perf_counter() - begin, 3)
+    record = blank(cell, warnings=list(said), seconds_total=total, peak_memory_mib=_peak_memory(), **facts)
+    return record, scores
+
+
+def blank(cell: Cell, **facts: Any) -> Record:
+    """The record of a cell with these facts."""
+    return Record(
+        cell=cell.id,
+        configuration=cell.configuration,
+        digest=cell.digest,
+        content=cell.content,
+        versions=_versions(),
+        **facts,
+    )
+
+
+def _measured(cell: Cell) -> tuple[dict[str, Any], Scores]:
+    """The facts of a cell and its scores; every detector sees tables through the pipeline."""
+    split = split_of(cell)
+    pipeline = AnomalyPipeline(make(cell.detector.name, cell.detector.parameters), random_state=cell.seed)
+    wall, processor = time.perf_counter(), time.process_time()
+    pipeline.fit(split.train)
+    fitted, used = time.perf_counter(), time.process_time() - processor
+    scores = pipeline.anomaly_score(split.test)
+    scored = time.perf_counter()
+    facts = {
+        "settings": as_json(getattr(pipeline.detector_, "settings_", None)),
+        "train": Size(rows=len(split.train), anomalies=int(split.hidden_anomalies.sum())),
+        "test": Size(rows=len(split.test), anomalies=int(split.test_labels.sum())),
+        "columns": split.train.shape[1],
+        "features": len(pipeline.encoder_.feature_names_),
+        "contamination_reached": split.contamination_reached,
+        "seconds": Seconds(
+            fit=round(fitted - wall, 3), fit_cpu=round(used, 3), score=round(scored - fitted, 3)
+        ),
+        "metrics": summarise(split.test_labels, scores),
+        "scores_sha256": scores_digest(scores),
+    }
+    return facts, scores
+
+
+def _failure(error: Exception) -> Failure:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else None
+    return Failure(type=type(error).__name__, message=str(error)[:_LONGEST], where=where)
+
+
+def _versions() -> dict[str, str]:
+    others = {name: version(name) for name in ("torch", "numpy", "scikit-learn")}
+    return {"da3d": __version__, **others, "python": platform.python_version()}
+
+
+def _peak_memory() -> float | None:
+    """Largest resident memory of this process so far, MiB."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)

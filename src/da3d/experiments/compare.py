@@ -1,0 +1,90 @@
+"""Is the first detector better than the others? Wilcoxon's test over data sets, with Holm's correction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import wilcoxon
+
+from da3d.experiments.tables import Table
+
+__all__ = ["FEWEST", "Comparison", "compare", "holm"]
+
+FEWEST = 6
+"""Data sets below which the two-sided test cannot reach 5 %, whatever the numbers are."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The first detector of a table against another, over the complete rows at one contamination.
+
+    Parameters
+    ----------
+    first, other : str
+        Labels of the detectors.
+    contamination : float
+    wins, ties, losses : int
+        Data sets on which the first has the higher, an equal, the lower mean.
+    difference : float
+        Median of first minus other.
+    p_value : float
+        Two-sided Wilcoxon signed-rank test of the differences, those of zero divided between both sides.
+    p_holm : float
+        The same, corrected for all comparisons at this contamination (Holm 1979).
+    """
+
+    first: str
+    other: str
+    contamination: float
+    wins: int
+    ties: int
+    losses: int
+    difference: float
+    p_value: float
+    p_holm: float
+
+
+def compare(table: Table) -> list[Comparison]:
+    """The first detector against each other, at every contamination with at least `FEWEST` complete rows."""
+    return [each for level in table.levels for each in _at(table, level)]
+
+
+def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """P-values corrected so that the chance of any false finding stays below the level: Holm's step-down."""
+    given = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(given, kind="stable")
+    stepped = np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1))
+    corrected = np.empty_like(given)
+    corrected[order] = np.minimum(stepped, 1.0)
+    return corrected
+
+
+def _at(table: Table, level: float) -> list[Comparison]:
+    means = table.means(level)
+    if len(means) < FEWEST or len(table.detectors) < 2:
+        return []
+    gaps = means[:, :1] - means[:, 1:]
+    p_values = [_wilcoxon(gap) for gap in gaps.T]
+    return [
+        Comparison(
+            first=table.detectors[0],
+            other=other,
+            contamination=level,
+            wins=int((gap > 0).sum()),
+            ties=int((gap == 0).sum()),
+            losses=int((gap < 0).sum()),
+            difference=float(np.median(gap)),
+            p_value=p_value,
+            p_holm=float(corrected),
+        )
+        for other, gap, p_value, corrected in zip(
+            table.detectors[1:], gaps.T, p_values, holm(p_values), strict=True
+        )
+    ]
+
+
+def _wilcoxon(gaps: npt.NDArray[np.float64]) -> float:
+    """Two-sided p-value; 1 where nothing differs."""
+    return float(wilcoxon(gaps, zero_method="zsplit").pvalue) if gaps.any() else 1.0

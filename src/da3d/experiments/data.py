@@ -1,0 +1,125 @@
+"""The rows of a cell: loaded, divided, cut to size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from da3d.datasets import LabelledTable, load_dataset
+from da3d.datasets.splits import Split, official, one_class, paper_split
+from da3d.errors import LabelError, TableError
+from da3d.preprocessing import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from da3d.experiments.plan import Cell
+
+__all__ = ["split_of"]
+
+_SEED = 42  # draws the tested rows, the same for every seed of a cell
+Rows = npt.NDArray[np.intp]
+
+
+def split_of(cell: Cell) -> Split:
+    """The training and test rows of a cell.
+
+    `max_train` bounds the training rows that are normal, `max_test` all tested rows; the share of anomalies
+    stays what it was.
+
+    Raises
+    ------
+    InputError
+        The data set is unknown, not here, or cannot be divided in this way.
+    """
+    data = cell.data
+    table = _table(data.name[0]) if data.name else _own_table(cell)
+    if data.split == "one_class":
+        split = one_class(table, cell.seed, max_train=data.max_train, contamination=cell.contamination)
+    else:
+        divide = official if data.split == "official" else paper_split
+        split = _fewer_train(divide(table, cell.seed, cell.contamination), data.max_train, cell.seed)
+    return _fewer_tested(split, data.max_test)
+
+
+@lru_cache(maxsize=1)
+def _table(name: str) -> LabelledTable:
+    """A public data set; a process that works several cells of it in turn reads it once."""
+    return load_dataset(name)
+
+
+def _own_table(cell: Cell) -> LabelledTable:
+    path, label, anomaly = cell.data.path, cell.data.label, cell.data.anomaly
+    assert path is not None and label is not None and anomaly is not None  # noqa: PT018 - the plan saw to it
+    return _read(cell.folder / path, label, anomaly, cell.content)
+
+
+@lru_cache(maxsize=1)
+def _read(
+    path: Path, label: str, anomaly: tuple[str | int | float | bool, ...], content: str | None
+) -> LabelledTable:
+    """A user's own table; `content` makes a changed file another one."""
+    frame = read_table(path)
+    if label not in frame.columns:
+        raise TableError(f"'{path}' has no column {label!r}; it has {', '.join(map(str, frame.columns))}.")
+    column = frame[label]
+    if missing := int(column.isna().sum()):
+        raise LabelError(f"{missing} of {len(column)} labels in column {label!r} of '{path}' are missing.")
+    marked = _marked(column, anomaly)
+    if not marked.any():
+        values = ", ".join(map(repr, column.unique()[:6].tolist()))
+        raise LabelError(f"no label in column {label!r} of '{path}' is an anomaly; it holds {values}.")
+    return LabelledTable(frame.drop(columns=label), marked.astype(np.int64), groups=column.to_numpy(object))
+
+
+def _marked(column: pd.Series[str], anomaly: tuple[str | int | float | bool, ...]) -> npt.NDArray[np.bool_]:
+    """Which labels mean anomaly: equal as values (1 and 1.0 are) or as text (1 and "1" are)."""
+    texts = [str(value) for value in anomaly]
+    return (column.isin(list(anomaly)) | column.astype(str).isin(texts)).to_numpy()
+
+
+def _fewer_train(split: Split, most: int | None, seed: int) -> Split:
+    """At most so many normal training rows, and contaminating ones in proportion."""
+    normal = int((~split.hidden_anomalies).sum())
+    if most is None or normal <= most:
+        return split
+    kept = _drawn(split.hidden_anomalies, most / normal, np.random.default_rng(seed))
+    hidden = split.hidden_anomalies[kept]
+    return replace(
+        split,
+        train=split.train.iloc[kept],
+        train_labels=split.train_labels[kept],
+        hidden_anomalies=hidden,
+        contamination_reached=float(hidden.mean()),
+    )
+
+
+def _fewer_tested(split: Split, most: int | None) -> Split:
+    """At most so many tested rows, with the same share of anomalies, but at least one row of each kind."""
+    rows = len(split.test)
+    if most is None or rows <= most:
+        return split
+    kept = _drawn(split.test_labels == 1, most / rows, np.random.default_rng(_SEED), least=1)
+    groups = split.test_groups
+    return replace(
+        split,
+        test=split.test.iloc[kept],
+        test_labels=split.test_labels[kept],
+        test_groups=None if groups is None else groups[kept],
+    )
+
+
+def _drawn(mask: npt.NDArray[np.bool_], share: float, rng: np.random.Generator, least: int = 0) -> Rows:
+    """Places of a random share of the rows in `mask` and of those outside, in their order."""
+    parts = [np.flatnonzero(mask), np.flatnonzero(~mask)]
+    sizes = [max(round(share * len(part)), min(least, len(part))) for part in parts]
+    return np.sort(
+        np.concatenate(
+            [rng.choice(part, size, replace=False) for part, size in zip(parts, sizes, strict=True)]
+        )
+    )

@@ -1,0 +1,226 @@
+"""What a cell leaves behind: one small JSON file, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
+
+from da3d.errors import FileError
+from da3d.experiments.plan import Cell
+from da3d.preprocessing import atomic_path
+
+__all__ = ["Failure", "Found", "Record", "Records", "Seconds", "Size", "State", "scores_digest"]
+
+State = Literal["finished", "failed", "stale", "missing"]
+Scores = npt.NDArray[np.float64]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Size(_Strict):
+    """Rows of a part, and how many of them are anomalies (hidden ones in training)."""
+
+    rows: int
+    anomalies: int
+
+
+class Seconds(_Strict):
+    """Wall-clock seconds of fitting and scoring, and processor seconds of fitting; on one thread."""
+
+    fit: float
+    fit_cpu: float
+    score: float
+
+
+class Failure(_Strict):
+    """Why a cell failed, and the line of code that said so."""
+
+    type: str
+    message: str
+    where: str | None = None
+
+
+class Record(_Strict):
+    """Everything about one cell that was run.
+
+    Attributes
+    ----------
+    cell : str
+        `Cell.id`.
+    configuration : dict
+        `Cell.configuration`; its ``seed`` decides every random choice.
+    digest : str
+        `Cell.digest`: SHA-256 of the configuration.
+    content : str or None
+        SHA-256 of a user's own file.
+    settings : JSON or None
+        What the detector made of its arguments for this table (`settings_`), if it says so.
+    versions : dict of str to str
+    train, test : Size or None
+    columns, features : int or None
+        Columns of the table, and what the encoder made of them.
+    contamination_reached : float or None
+        True share of anomalies among the training rows.
+    seconds : Seconds or None
+    seconds_total : float
+        Of the whole cell, loading included.
+    peak_memory_mib : float or None
+        Largest resident memory of the cell's process, the libraries included; None where the operating system
+        does not tell.
+    metrics : dict of str to float or None
+        `metrics.summarise` of the test rows.
+    scores_sha256 : str or None
+        `scores_digest` of the test rows.
+    warnings : list of str
+    error : Failure or None
+        None for a cell that finished; then everything above but `content` and `settings` is there.
+    """
+
+    format: Literal[1] = 1
+    cell: str
+    configuration: dict[str, JsonValue]
+    digest: str
+    content: str | None = None
+    settings: JsonValue = None
+    versions: dict[str, str]
+    train: Size | None = None
+    test: Size | None = None
+    columns: int | None = None
+    features: int | None = None
+    contamination_reached: float | None = None
+    seconds: Seconds | None = None
+    seconds_total: float = 0.0
+    peak_memory_mib: float | None = None
+    metrics: dict[str, float] | None = None
+    scores_sha256: str | None = None
+    warnings: list[str] = []
+    error: Failure | None = None
+
+    @model_validator(mode="after")
+    def _finished_or_failed(self) -> Self:
+        facts = (
+            self.train,
+            self.test,
+            self.contamination_reached,
+            self.seconds,
+            self.metrics,
+            self.scores_sha256,
+        )
+        if self.error is None and None in facts:
+            raise ValueError(
+                "a record without an error needs sizes, contamination, seconds, metrics and digest"
+            )
+        return self
+
+    def to_text(self) -> str:
+        """The record as JSON with sorted keys, the same text for the same content."""
+        return json.dumps(self.model_dump(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The record in a file.
+
+        Raises
+        ------
+        FileError
+            The file cannot be read, or is no record.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise FileError(f"'{path}' cannot be read ({error.strerror}).") from error
+        except ValidationError as error:
+            fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            where = ".".join(map(str, fault["loc"])) or "the whole"
+            raise FileError(
+                f"'{path}' is no record of a cell: {where}: {fault['msg']}; delete it and run the cell again."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies in a cell's place; `record` is None if it is missing or stale."""
+
+    state: State
+    record: Record | None = None
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of one experiment, in a folder of their own: one file per cell, by the cell's name."""
+
+    folder: Path
+
+    def path(self, cell: Cell) -> Path:
+        """Where the record of a cell lies."""
+        return self.folder / f"{cell.id}.json"
+
+    def scores_path(self, cell: Cell) -> Path:
+        """Where the scores of a cell's test rows lie, if they are kept."""
+        return self.folder / f"{cell.id}.npy"
+
+    def find(self, cell: Cell) -> Found:
+        """The record of a cell; one of another configuration, or that cannot be read, is stale."""
+        path = self.path(cell)
+        if not path.exists():
+            return Found("missing")
+        try:
+            record = Record.read(path)
+        except FileError:
+            return Found("stale")
+        changed = None not in (cell.content, record.content) and cell.content != record.content
+        if changed or record.digest != cell.digest:
+            return Found("stale")
+        return Found("finished" if record.error is None else "failed", record)
+
+    def put(self, cell: Cell, record: Record, scores: Scores | None = None) -> None:
+        """Write a record, and the scores first if there are any; scores of an earlier run do not stay.
+
+        Raises
+        ------
+        FileError
+            The folder cannot be written, or the disk is full.
+        """
+        self.make_room(cell)
+        if scores is not None:
+            with atomic_path(self.scores_path(cell)) as path, path.open("wb") as stream:
+                np.save(stream, scores)
+        with atomic_path(self.path(cell)) as path:
+            path.write_text(record.to_text(), encoding="utf-8")
+
+    def make_room(self, cell: Cell) -> None:
+        """Make the cell's folder and remove what an earlier run of the cell left.
+
+        Raises
+        ------
+        FileError
+            The folder cannot be written.
+        """
+        try:
+            self.path(cell).parent.mkdir(parents=True, exist_ok=True)
+            self.path(cell).unlink(missing_ok=True)
+            self.scores_path(cell).unlink(missing_ok=True)
+        except OSError as error:
+            raise FileError(
+                f"the folder '{self.path(cell).parent}' cannot be written ({error.strerror}); "
+                "give another for the results."
+            ) from error
+
+
+def scores_digest(scores: Scores) -> str:
+    """SHA-256 of the scores as text with six significant digits, one per line.
+
+    Text, so that the digest is the same on every machine; six digits, so that it survives another order of
+    summation.
+    """
+    lines = "\n".join(f"{score + 0.0:.6g}" for score in scores.tolist())
+    return hashlib.sha256(lines.encode("ascii")).hexdigest()

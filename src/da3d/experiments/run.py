@@ -1,0 +1,222 @@
+"""All cells of an experiment, several at a time; what is finished is never done again.
+
+Every cell has a process of its own: its memory can be measured, and a cell that crashes takes nothing with
+it. Records are written whole or not at all, so a run that is killed loses at most the cells in work, and
+running it again continues it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+
+from da3d.errors import ParameterError
+from da3d.experiments.cell import blank
+from da3d.experiments.plan import Cell
+from da3d.experiments.record import Failure, Record, Records
+from da3d.experiments.worker import work
+
+__all__ = ["Forecast", "Progress", "Summary", "run"]
+
+_GRACE = 5.0  # seconds that a process has to end after it was asked to
+_CONTEXT = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A cell has ended, and how far the run is with it.
+
+    Parameters
+    ----------
+    cell : Cell
+    record : Record
+    ended, total : int
+        Cells of this run that have ended, and all that it has to do.
+    seconds_left : float or None
+        A guess; None while nothing is known.
+    """
+
+    cell: Cell
+    record: Record
+    ended: int
+    total: int
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended: numbers of cells that were skipped, finished and failed."""
+
+    skipped: int
+    finished: int
+    failed: int
+
+
+def run(
+    cells: Sequence[Cell],
+    records: Records,
+    *,
+    jobs: int = 1,
+    keep_scores: bool = False,
+    report: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Work the cells that have no valid record of success yet.
+
+    A cell that fails leaves a record with its error, and the others go on. An exception, such as
+    `KeyboardInterrupt`, ends the cells in work; those that have ended stay.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    records : Records
+        Where their records lie.
+    jobs : int
+        Cells in work at a time, >= 1, each on one thread.
+    keep_scores : bool
+        Leave the scores of the test rows beside each record.
+    report : callable, optional
+        Told of every cell that ends.
+
+    Raises
+    ------
+    ParameterError
+        `jobs` is below 1.
+    FileError
+        Records cannot be written.
+    """
+    if jobs < 1:
+        raise ParameterError(f"jobs is {jobs} but at least one cell must be in work.")
+    records = Records(records.folder.resolve())  # processes start in a folder of their own
+    forecast, waiting = Forecast(jobs), []
+    for cell in cells:
+        found = records.find(cell)
+        if found.record is not None:
+            forecast.learn(cell, found.record)
+        if found.state != "finished" or (keep_scores and not records.scores_path(cell).exists()):
+            waiting.append(cell)
+    total, failed = len(waiting), 0
+    with _crew(records, keep_scores) as crew:
+        while waiting or crew.at_work:
+            while waiting and len(crew.at_work) < jobs:
+                crew.start(waiting.pop(0))
+            for cell, record in crew.ended():
+                failed += record.error is not None
+                forecast.learn(cell, record)
+                ended = total - len(waiting) - len(crew.at_work)
+                left = forecast.left(waiting, crew.at_work.values())
+                if report is not None:
+                    report(Progress(cell, record, ended, total, left))
+    return Summary(skipped=len(cells) - total, finished=total - failed, failed=failed)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A cell in work."""
+
+    cell: Cell
+    process: BaseProcess
+    begin: float
+
+
+@dataclass
+class _Crew:
+    """The processes of the cells in work, by the handle that tells that they have ended."""
+
+    records: Records
+    keep_scores: bool
+    at_work: dict[int, _Job] = field(default_factory=dict)
+
+    def start(self, cell: Cell) -> None:
+        """Set a process to work on a cell."""
+        self.records.make_room(cell)
+        context = multiprocessing.get_context(_CONTEXT)
+        context.set_forkserver_preload([work.__module__])
+        arguments = (cell, self.records, self.keep_scores, dict(os.environ))
+        process = context.Process(target=work, args=arguments, daemon=True)  # type: ignore[attr-defined]
+        process.start()
+        self.at_work[process.sentinel] = _Job(cell, process, time.monotonic())
+
+    def ended(self) -> Iterator[tuple[Cell, Record]]:
+        """Wait for at least one cell to end; the record of each that has."""
+        for handle in wait(list(self.at_work)):
+            job = self.at_work.pop(handle)  # type: ignore[arg-type]  # sentinels are integers
+            job.process.join()
+            found = self.records.find(job.cell).record
+            if found is None:
+                found = blank(job.cell, error=_crash(job.process.exitcode))
+                self.records.put(job.cell, found)
+            yield job.cell, found
+
+    def stop(self) -> None:
+        """End every process."""
+        for job in self.at_work.values():
+            job.process.terminate()
+        for job in self.at_work.values():
+            job.process.join(_GRACE)
+            job.process.kill()
+            job.process.join()
+
+
+@contextmanager
+def _crew(records: Records, keep_scores: bool) -> Iterator[_Crew]:
+    crew = _Crew(records, keep_scores)
+    try:
+        yield crew
+    finally:
+        crew.stop()
+
+
+def _crash(code: int | None) -> Failure:
+    """Why a process ended that left no record."""
+    if code is None or code >= 0:
+        return Failure(type="ProcessDied", message=f"the cell's process ended with exit code {code}")
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+    hint = "; it may have run out of memory" if name == "SIGKILL" else ""
+    return Failure(type="ProcessDied", message=f"the cell's process was ended by signal {name}{hint}")
+
+
+class Forecast:
+    """How long cells will take: as those of the same data and detector, else the same detector, else any.
+
+    Parameters
+    ----------
+    jobs : int
+        Cells in work at a time.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._seen: dict[tuple[str, ...], list[float]] = defaultdict(list)
+
+    def learn(self, cell: Cell, record: Record) -> None:
+        """Note how long a cell took, unless it failed: that says nothing about success."""
+        for key in _likeness(cell) if record.error is None else ():
+            self._seen[key].append(record.seconds_total)
+
+    def expected(self, cell: Cell) -> float | None:
+        """Seconds that a cell will take; None while no cell has ended."""
+        for key in _likeness(cell):
+            if key in self._seen:
+                return sum(self._seen[key]) / len(self._seen[key])
+        return None
+
+    def left(self, waiting: Iterable[Cell], at_work: Iterable[_Job]) -> float | None:
+        """Seconds until these cells have ended; None while no cell has ended."""
+        now = time.monotonic()
+        lasts = [(self.expected(cell), 0.0) for cell in waiting]
+        lasts += [(self.expected(job.cell), now - job.begin) for job in at_work]
+        if any(expected is None for expected, _ in lasts):
+            return None
+        return sum(max((expected or 0.0) - spent, 0.0) for expected, spent in lasts) / self._jobs
+
+
+def _likeness(cell: Cell) -> list[tuple[str, ...]]:
+    return [(cell.detector.label, cell.data.shown), (cell.detector.label,), ()]
