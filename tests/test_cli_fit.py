@@ -129,7 +129,7 @@ def test_columns_can_be_dropped(tables, tmp_path):
 def test_columns_that_are_left_out_are_named_once_with_the_reason(tmp_path):
     pd.DataFrame({"x": np.arange(40.0), "void": None}).to_csv(tmp_path / "t.csv", index=False)
     result = run("fit", tmp_path / "t.csv", "-o", tmp_path / "m.da3d", "--detector", "knn")
-    assert result.stderr.count("Warning: ") == 1
+    assert result.stderr.count("Warning: columns are left out") == 1
     assert "void: it holds no value at all" in result.stdout
 
 
@@ -158,7 +158,7 @@ def load_width(path):
         (["--detector", "nope"], ["nope", "da3d, knn"]),
         (["--detector", "knn", "--param", "trees=3"], ["knn has no parameter trees", "neighbors"]),
         (["--param", "steps"], ["KEY=VALUE"]),
-        (["--param", "activations=nowhere"], ["nowhere"]),
+        (["--param", "preset=nope"], ["preset is 'nope'"]),
         (["--detector", "knn", "--device", "cuda:9"], ["device"]),
         (["--device", "abacus", *BRIEF], ["abacus"]),
         (["--detector", "knn", "--contamination", "0.9"], ["contamination is 0.9"]),

@@ -120,6 +120,7 @@ def brief(monkeypatch):
     monkeypatch.setattr("da3d.detectors.default_detector", lambda: DA3D(steps=(40, 10, 20)))
 
 
+@pytest.mark.filterwarnings("ignore::da3d.pipeline.ResolutionWarning")
 def test_demo_leaves_a_model_scores_and_a_picture(brief, tmp_path):
     folder = tmp_path / "a" / "demo"
     result = run("demo", "-o", folder, "--json", "--seed", 3)

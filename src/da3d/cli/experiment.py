@@ -66,10 +66,10 @@ def _run(
     with terminal.working(f"Reading {file}"):
         plan, records = _open(file, results)
         cells = _chosen(plan.cells(), seeds, only)
-        from da3d.experiments import run
+        from da3d.experiments import run_cells
     try:
         with _watching(terminal, len(cells)) as report:
-            done = run(cells, records, jobs=jobs, keep_scores=plan.plan.keep_scores, report=report)
+            done = run_cells(cells, records, jobs=jobs, keep_scores=plan.plan.keep_scores, report=report)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"the records of cells that ended stay in '{records.folder}'; run the same command again to "
@@ -97,7 +97,7 @@ def _table(
         str | None,
         typer.Option(
             metavar="M",
-            help="auc, average_precision, recall_at_1pct_fpr or f1_at_true_rate; those of the file if left out.",
+            help="auc, average_precision, recall_at_1pct_fpr, f1_at_true_rate; the file's if left out.",
             show_default=False,
         ),
     ] = None,
@@ -105,8 +105,8 @@ def _table(
         Path | None,
         typer.Option(
             metavar="DOCUMENT",
-            help="Markdown file that takes the table between <!-- table: NAME --> and <!-- /table -->; NAME is "
-            "the experiment's, or with --metric EXPERIMENT/M.",
+            help="Markdown file that takes the table between <!-- table: NAME --> and <!-- /table -->; NAME "
+            "is the experiment's, or with --metric EXPERIMENT/M.",
             show_default=False,
         ),
     ] = None,
@@ -115,7 +115,7 @@ def _table(
     """Make a Markdown table of the records that are there."""
     with terminal.working(f"Reading {file}"):
         plan, records = _open(file, results)
-        from da3d.experiments import between_markers, compare, make_table, to_markdown
+        from da3d.experiments import between_markers, compare_detectors, make_table, to_markdown
 
         tables = [make_table(plan, records, name) for name in ([metric] if metric else plan.plan.metric)]
     text = "\n\n".join(to_markdown(table) for table in tables)
@@ -124,7 +124,10 @@ def _table(
         between_markers(into, name, text)
         terminal.say(f"The table '{name}' is in {into}.")
     if terminal.json:
-        data = [{**table.as_dict(), "tests": [asdict(each) for each in compare(table)]} for table in tables]
+        data = [
+            {**table.as_dict(), "tests": [asdict(each) for each in compare_detectors(table)]}
+            for table in tables
+        ]
         terminal.result(data, str)
     elif into is None:
         terminal.out.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -222,6 +225,16 @@ def _view(data: dict[str, Any]) -> Any:
         grid.add_row(each["detector"], *(str(each[state] or "") for state in _STATES))
     parts: list[Any] = [views.heading(data["title"]), grid]
     if data["failures"]:
-        said = {each["cell"]: f"{each['type']}: {each['message']}" for each in data["failures"]}
-        parts += [views.heading("Failed"), views.facts(said)]
+        parts += [views.heading("Failed"), views.facts(_together(data["failures"]))]
     return Group(*parts)
+
+
+def _together(failures: list[dict[str, Any]]) -> dict[str, str]:
+    """Each error once: the first cell that had it, and how many others."""
+    cells: dict[str, list[str]] = {}
+    for each in failures:
+        cells.setdefault(f"{each['type']}: {each['message']}", []).append(each["cell"])
+    return {
+        f"{names[0]}, {len(names) - 1} more" if len(names) > 1 else names[0]: said
+        for said, names in cells.items()
+    }

@@ -65,5 +65,5 @@ def _detector(facts: Mapping[str, Any]) -> dict[str, object]:
     if facts["history"]:
         entries["history"] = f"{facts['history']} records"
     for phase, losses in (facts.get("last_losses") or {}).items():
-        entries[f"  {phase}"] = "  ".join(f"{name} {value:.3g}" for name, value in losses.items())
+        entries[f"  {phase}"] = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
     return entries

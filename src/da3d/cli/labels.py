@@ -84,8 +84,8 @@ def _refuse_missing(name: object, codes: "NDArray[np.intp]", texts: list[str]) -
 
     from da3d.preprocessing.text import MISSING
 
-    words = any(text not in MISSING and not _is_plain(text) for text in texts)
-    gaps = ("",) if words else MISSING
+    plain = [text for text in texts if text not in MISSING]
+    gaps = MISSING if plain and all(map(_is_plain, plain)) else ("",)
     missing = int(np.isin(codes, [-1, *(place for place, text in enumerate(texts) if text in gaps)]).sum())
     if missing:
         raise LabelError(

@@ -65,7 +65,7 @@ def columns_by_kind(kinds: Mapping[str, str]) -> str:
     """``41: 38 numbers, 3 categories`` for each column's kind by its name."""
     counts = Counter(kinds.values())
     parts = [f"{many} {plural(kind) if many > 1 else kind}" for kind, many in counts.most_common()]
-    return f"{len(kinds)}: {', '.join(parts)}"
+    return parts[0] if len(parts) == 1 else f"{len(kinds)}: {', '.join(parts)}"
 
 
 def plural(kind: str) -> str:

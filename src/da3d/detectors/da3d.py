@@ -447,9 +447,11 @@ class DA3D(NetworkDetector):
             torch.optim.AdamW, lr=s.learning_rate, weight_decay=s.weight_decay, eps=1e-7, fused=True
         )
         player = partial(adam, lr=s.game_rate, betas=s.game_betas)
+        disguiser = partial(adam, lr=s.prior_rate, betas=s.game_betas)
         phase = partial(Phase, batch_size=s.batch_size, anneal=s.anneal)
         update = partial(Update, optimizer=adam)
         play = partial(Update, optimizer=player, clip=s.clip)
+        pretend = partial(Update, optimizer=disguiser, clip=s.clip)
         target, encoder, disc = [model.target], [model.target.encoder], [model.discriminator]
         game = [update(name="alarm", trains=[model.alarm], loss=model.alarm_on_all)]
         if s.generated_weight:
@@ -463,8 +465,8 @@ class DA3D(NetworkDetector):
                 name="autoencoder",
                 updates=[
                     update(name="reconstruction", trains=target, loss=model.reconstruction),
-                    play(name="prior", trains=disc, loss=model.prior),
-                    play(name="disguise", trains=encoder, loss=model.disguise),
+                    pretend(name="prior", trains=disc, loss=model.prior),
+                    pretend(name="disguise", trains=encoder, loss=model.disguise),
                 ],
                 finish=model.fit_scale,
                 **_budget(s, 0),

@@ -67,8 +67,8 @@ class Settings:
     batch_size : int
     learning_rate, weight_decay : float
         Of AdamW for autoencoder and alarm.
-    game_rate, game_betas
-        Learning rate and moments for the players: discriminator, disguise, generator and critic.
+    prior_rate, game_rate, game_betas
+        Learning rates for discriminator and disguise and for generator and critic, and the moments of both.
     anneal : bool
         Whether the learning rate falls to zero along each phase.
     """
@@ -112,6 +112,7 @@ class Settings:
     batch_size: int
     learning_rate: float = 1e-4
     weight_decay: float = 0.0
+    prior_rate: float = 1e-4
     game_rate: float = 1e-4
     game_betas: tuple[float, float] = (0.9, 0.999)
     anneal: bool = False
@@ -221,6 +222,7 @@ def default(features: int) -> Settings:
         batch_size=192,
         learning_rate=2e-3,
         weight_decay=1e-2,
+        prior_rate=2e-4,
         game_rate=1e-3,
         game_betas=(0.5, 0.99),
         anneal=True,

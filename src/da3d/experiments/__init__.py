@@ -2,7 +2,7 @@
 
 ::
 
-    plan     a TOML file -> a checked plan -> cells
+    plan     a TOML file -> a checked plan (entries) -> cells
     cell     one cell: load, split, fit, score, measure
     record   what a cell leaves behind: one small JSON file
     run      all cells, several at a time, each in a process of its own
@@ -13,11 +13,12 @@
 'nsl_kdd/0/da3d/0'
 """
 
-from da3d.experiments.compare import Comparison, compare
+from da3d.experiments.compare import Comparison, compare_detectors
+from da3d.experiments.entries import METRICS, Plan
 from da3d.experiments.markdown import between_markers, to_markdown
-from da3d.experiments.plan import METRICS, Cell, Experiment, Plan, read_experiment, select
+from da3d.experiments.plan import Cell, Experiment, read_experiment, select
 from da3d.experiments.record import Record, Records, State
-from da3d.experiments.run import Progress, Summary, run
+from da3d.experiments.run import Progress, Summary, run_cells
 from da3d.experiments.tables import Table, make_table
 
 __all__ = [
@@ -33,10 +34,10 @@ __all__ = [
     "Summary",
     "Table",
     "between_markers",
-    "compare",
+    "compare_detectors",
     "make_table",
     "read_experiment",
-    "run",
+    "run_cells",
     "select",
     "to_markdown",
 ]

@@ -10,7 +10,7 @@ from scipy.stats import wilcoxon
 
 from da3d.experiments.tables import Table
 
-__all__ = ["FEWEST", "Comparison", "compare", "holm"]
+__all__ = ["FEWEST", "Comparison", "compare_detectors", "holm"]
 
 FEWEST = 6
 """Data sets below which the two-sided test cannot reach 5 %, whatever the numbers are."""
@@ -46,7 +46,7 @@ class Comparison:
     p_holm: float
 
 
-def compare(table: Table) -> list[Comparison]:
+def compare_detectors(table: Table) -> list[Comparison]:
     """The first detector against each other, at every contamination with at least `FEWEST` complete rows."""
     return [each for level in table.levels for each in _at(table, level)]
 
@@ -63,13 +63,13 @@ def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 def _at(table: Table, level: float) -> list[Comparison]:
     means = table.means(level)
-    if len(means) < FEWEST or len(table.detectors) < 2:
+    if len(means) < FEWEST or len(table.ranked) < 2 or table.ranked[0] != table.detectors[0]:
         return []
     gaps = means[:, :1] - means[:, 1:]
     p_values = [_wilcoxon(gap) for gap in gaps.T]
     return [
         Comparison(
-            first=table.detectors[0],
+            first=table.ranked[0],
             other=other,
             contamination=level,
             wins=int((gap > 0).sum()),
@@ -80,7 +80,7 @@ def _at(table: Table, level: float) -> list[Comparison]:
             p_holm=float(corrected),
         )
         for other, gap, p_value, corrected in zip(
-            table.detectors[1:], gaps.T, p_values, holm(p_values), strict=True
+            table.ranked[1:], gaps.T, p_values, holm(p_values), strict=True
         )
     ]
 

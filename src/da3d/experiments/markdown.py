@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from da3d.errors import FileError
-from da3d.experiments.compare import Comparison, compare
-from da3d.experiments.plan import METRICS
+from da3d.experiments.compare import Comparison, compare_detectors
+from da3d.experiments.entries import METRICS
 from da3d.experiments.tables import Entry, Row, Table
 from da3d.preprocessing import atomic_path
 
@@ -21,7 +21,11 @@ _BUDGETS = {"quick": "quick budget, not the paper's", "paper": "the paper's budg
 
 def to_markdown(table: Table) -> str:
     """A table with its caption and, where there are data sets enough, its tests."""
-    parts = [_caption(table), _grid(_head(table), [*_body(table), *_foot(table)]), _tests(compare(table))]
+    parts = [
+        _caption(table),
+        _grid(_head(table), [*_body(table), *_foot(table)]),
+        _tests(compare_detectors(table)),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -60,12 +64,13 @@ def between_markers(path: str | Path, name: str, text: str) -> None:
 
 
 def _caption(table: Table) -> str:
-    seeds = ", ".join(map(str, table.seeds))
+    name, seeds = METRICS[table.metric], ", ".join(map(str, table.seeds))
     spread = "mean ± sample deviation over seeds" if len(table.seeds) > 1 else "seed"
     made_by = f" Made by {'; '.join(table.versions)}." if table.versions else ""
     return (
         f"**{table.title}** ({_BUDGETS[table.budget]})\n\n"
-        f"{METRICS[table.metric]}, {spread} {seeds}; best of a row in bold; {_NOTHING} is not there.{made_by}"
+        f"{name[0].upper()}{name[1:]}, {spread} {seeds}; best of a row in bold; {_NOTHING} is not there."
+        f"{made_by}"
     )
 
 
@@ -110,17 +115,18 @@ def _foot(table: Table) -> list[list[str]]:
     lines = []
     for level in table.levels:
         means, ranks = table.means(level), table.ranks(level)
-        if len(means) < 2:
+        if len(means) < 2 or not means.size:
             continue
         for what, values, digits in (("mean", means, 3), ("mean rank", ranks, 2)):
-            texts = {
+            texts = dict.fromkeys(table.detectors, _NOTHING)
+            texts |= {
                 label: f"{value:.{digits}f}"
-                for label, value in zip(table.detectors, values.mean(0), strict=True)
+                for label, value in zip(table.ranked, values.mean(0), strict=True)
             }
             lines.append([f"*{what} of {len(means)} rows*", f"{100 * level:g} %", *_line(table, texts)])
     seconds = {label: table.fit_seconds(label) for label in table.detectors}
     texts = {
-        label: _NOTHING if value is None else f"{value:.{1 if value < 100 else 0}f}"
+        label: _NOTHING if value is None else f"{value:.{2 if value < 10 else 0}f}"
         for label, value in seconds.items()
     }
     return [*lines, ["*fit, seconds*", "", *_line(table, texts)]]

@@ -24,7 +24,7 @@ from da3d.experiments.plan import Cell
 from da3d.experiments.record import Failure, Record, Records
 from da3d.experiments.worker import work
 
-__all__ = ["Forecast", "Progress", "Summary", "run"]
+__all__ = ["Forecast", "Progress", "Summary", "run_cells"]
 
 _GRACE = 5.0  # seconds that a process has to end after it was asked to
 _CONTEXT = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -60,7 +60,7 @@ class Summary:
     failed: int
 
 
-def run(
+def run_cells(
     cells: Sequence[Cell],
     records: Records,
     *,
@@ -71,7 +71,8 @@ def run(
     """Work the cells that have no valid record of success yet.
 
     A cell that fails leaves a record with its error, and the others go on. An exception, such as
-    `KeyboardInterrupt`, ends the cells in work; those that have ended stay.
+    `KeyboardInterrupt`, ends the cells in work; those that have ended stay. A script that calls this needs
+    ``if __name__ == "__main__":`` around its own work, as always with processes.
 
     Parameters
     ----------
@@ -138,7 +139,7 @@ class _Crew:
         """Set a process to work on a cell."""
         self.records.make_room(cell)
         context = multiprocessing.get_context(_CONTEXT)
-        context.set_forkserver_preload([work.__module__])
+        context.set_forkserver_preload(["da3d.experiments.worker"])
         arguments = (cell, self.records, self.keep_scores, dict(os.environ))
         process = context.Process(target=work, args=arguments, daemon=True)  # type: ignore[attr-defined]
         process.start()

@@ -12,7 +12,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from da3d.errors import ParameterError
-from da3d.experiments.plan import METRICS, Cell, Experiment
+from da3d.experiments.entries import METRICS
+from da3d.experiments.plan import Cell, Experiment
 from da3d.experiments.record import Found, Record, Records
 
 __all__ = ["Entry", "Row", "Table", "make_table"]
@@ -61,10 +62,9 @@ class Row:
     entries: Mapping[str, Entry]
     published: Mapping[str, float]
 
-    @property
-    def complete(self) -> bool:
-        """Whether every detector has a value."""
-        return all(entry.values for entry in self.entries.values())
+    def complete(self, labels: Iterable[str]) -> bool:
+        """Whether each of these detectors has a value."""
+        return all(self.entries[label].values for label in labels)
 
 
 @dataclass(frozen=True)
@@ -85,16 +85,22 @@ class Table:
         """The contaminations, in their order."""
         return list(dict.fromkeys(row.contamination for row in self.rows))
 
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """The detectors that have any value: those that means, ranks and tests are about."""
+        return tuple(label for label in self.detectors if any(row.entries[label].values for row in self.rows))
+
     def means(self, level: float) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Mean over seeds of every complete row at a contamination, shape (rows, detectors)."""
-        rows = [row for row in self.rows if row.contamination == level and row.complete]
-        values = [[row.entries[label].mean for label in self.detectors] for row in rows]
-        return np.array(values, dtype=np.float64).reshape(len(rows), len(self.detectors))
+        """Mean over seeds in every complete row at a contamination, shape (complete rows, `ranked`)."""
+        labels = self.ranked
+        rows = [row for row in self.rows if row.contamination == level and row.complete(labels)]
+        values = [[row.entries[label].mean for label in labels] for row in rows]
+        return np.array(values, dtype=np.float64).reshape(len(rows), len(labels))
 
     def ranks(self, level: float) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Rank of every detector in every complete row, 1 = best, ties share; shape (rows, detectors)."""
+        """Rank of every detector in every complete row, 1 = best, ties share; shaped as `means`."""
         means = self.means(level)
-        return rankdata(-means, axis=1).astype(np.float64) if len(means) else means
+        return rankdata(-means, axis=1).astype(np.float64) if means.size else means
 
     def fit_seconds(self, label: str) -> float | None:
         """Mean wall-clock seconds of fitting over all cells of a detector that finished."""
@@ -117,12 +123,12 @@ class Table:
 
     def _level_dict(self, level: float) -> dict[str, Any]:
         means, ranks = self.means(level), self.ranks(level)
-        some = len(means) > 0
+        some = means.size > 0
         return {
             "contamination": level,
-            "complete_rows": len(means),
-            "mean": dict(zip(self.detectors, means.mean(0).tolist(), strict=True)) if some else None,
-            "mean_rank": dict(zip(self.detectors, ranks.mean(0).tolist(), strict=True)) if some else None,
+            "complete_rows": len(means) if some else 0,
+            "mean": dict(zip(self.ranked, means.mean(0).tolist(), strict=True)) if some else None,
+            "mean_rank": dict(zip(self.ranked, ranks.mean(0).tolist(), strict=True)) if some else None,
         }
 
 
@@ -145,7 +151,7 @@ def make_table(experiment: Experiment, records: Records, metric: str | None = No
     rows = []
     for data, level in product(plan.data_sets, plan.contamination):
         here = {entry.label: found[data.shown, level, entry.label] for entry in plan.detector}
-        printed = {entry.label: entry.printed(data.shown, level) for entry in plan.detector}
+        printed = {entry.label: entry.printed(data, level) for entry in plan.detector}
         rows.append(
             Row(
                 data.shown,

@@ -1,7 +1,7 @@
 """The process of one cell.
 
 Imported once by the server from which these processes are forked, so that a cell does not wait seconds for
-torch.
+torch, nor counts as its own the seconds in which torch imports itself.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from multiprocessing import parent_process
 from multiprocessing.connection import wait
 
 import torch
+import torch._dynamo  # else the first optimiser of every process imports it, while its fit is timed
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from da3d.experiments.cell import run_cell

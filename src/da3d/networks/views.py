@@ -23,7 +23,8 @@ _HEAVY = 4.0  # excess kurtosis from which on a column counts as heavy-tailed
 
 def squash(x: Tensor) -> Tensor:
     """Soft limit: the identity near zero, a logarithm beyond about three deviations."""
-    return 3.0 * x.sign() * torch.log1p(x.abs() / 3.0)
+    u = x.abs() / 3.0  # asinh of it, written so that every step is a vector instruction
+    return 3.0 * x.sign() * torch.log1p(u + u * u / (1.0 + torch.sqrt(1.0 + u * u)))
 
 
 class Standardise(nn.Module):

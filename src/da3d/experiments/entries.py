@@ -1,0 +1,227 @@
+"""What an experiment's TOML file may say.
+
+A file holds::
+
+    title = "..."                        one line above the table
+    about = "..."                        what the experiment shows (optional)
+    budget = "quick"                     or "paper": a mark beside the numbers, nothing else
+    seeds = [0, 1, 2]
+    contamination = [0.0, 0.01]          shares of hidden anomalies among the training rows
+    metric = ["auc"]                     one table each (optional)
+    keep_scores = false                  leave the scores of the test rows beside each record (optional)
+
+    [[data]]
+    name = "nsl_kdd"                     a data set of `da3d datasets`, or a list of several
+    split = "official"                   or "one_class" (if left out) or "paper", as in `datasets.splits`
+    max_train = 3000                     normal rows that train, at most (optional)
+    max_test = 10000                     rows that are tested, at most (optional)
+    title = "NSL-KDD"                    what tables call it; the name if left out
+
+    [[data]]
+    path = "flows.csv"                   a file of your own; a relative path starts at the TOML file
+    label = "kind"                       its column of labels
+    anomaly = ["attack"]                 labels that mean anomaly; all others mean normal
+
+    [[detector]]
+    label = "kNN, 10"                    what tables call it
+    name = "knn"                         as in `detectors.DETECTORS`, or "default"
+    parameters = { neighbors = 10 }      arguments of its constructor (optional)
+    published = { "NSL-KDD" = { "0.0" = 0.96 } }   AUC that the paper prints, by data and contamination
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+__all__ = ["METRICS", "DataEntry", "DetectorEntry", "Plan", "first_fault", "slug"]
+
+METRICS = {
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "recall_at_1pct_fpr": "recall at 1 % false positives",
+    "f1_at_true_rate": "F1 at the true rate",
+}
+"""What tables call the figures of `metrics.summarise`; of all of them more is better."""
+
+Rows = Annotated[int, Field(ge=1)] | None
+Label = str | int | float | bool
+
+
+def _as_tuple(given: object) -> object:
+    """A list, or a single value, as a tuple."""
+    if isinstance(given, list):
+        return tuple(given)
+    return given if given is None or isinstance(given, tuple) else (given,)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_every_key(cls, given: object) -> object:
+        if isinstance(given, dict) and (unknown := sorted(set(given) - set(cls.model_fields))):
+            what = "keys" if len(unknown) > 1 else "key"
+            raise ValueError(
+                f"unknown {what} {', '.join(map(repr, unknown))}; allowed are {', '.join(cls.model_fields)}"
+            )
+        return given
+
+
+class DataEntry(_Strict):
+    """A ``[[data]]`` entry: which rows, and who trains and is tested."""
+
+    name: Annotated[tuple[str, ...] | None, BeforeValidator(_as_tuple)] = None
+    path: str | None = None
+    label: str | None = None
+    anomaly: Annotated[tuple[Label, ...] | None, BeforeValidator(_as_tuple)] = None
+    split: Literal["official", "one_class", "paper"] = "one_class"
+    max_train: Rows = None
+    max_test: Annotated[int, Field(ge=2)] | None = None
+    title: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (not self.name) == (not self.path):
+            raise ValueError("give either name (a data set of da3d datasets) or path (a file of your own)")
+        of_file = {"label": self.label, "anomaly": self.anomaly}
+        wrong = [key for key, value in of_file.items() if (self.path is None) != (not value)]
+        if wrong:
+            verb = "belongs to" if self.path is None else "is needed with"
+            raise ValueError(f"{wrong[0]} {verb} path")
+        if self.path is not None and self.split == "official":
+            raise ValueError("a file of your own has no official test set; split is one_class or paper")
+        if self.name is not None and self.title is not None and len(self.name) > 1:
+            raise ValueError("title stands for one data set, but name lists several")
+        return self
+
+    def each(self) -> list[DataEntry]:
+        """One entry per data set."""
+        return [self.model_copy(update={"name": (name,)}) for name in self.name] if self.name else [self]
+
+    @property
+    def shown(self) -> str:
+        """What tables call it."""
+        return self.title or ", ".join(self.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the data sets, or that of the file."""
+        return self.name or (Path(self.path or "").stem,)
+
+
+class DetectorEntry(_Strict):
+    """A ``[[detector]]`` entry: which detector, with which arguments, beside which published numbers."""
+
+    label: Annotated[str, Field(min_length=1)]
+    name: str
+    parameters: dict[str, Any] = {}
+    published: dict[str, dict[str, float]] = {}
+
+    @field_validator("parameters")
+    @classmethod
+    def _leaves_the_seed(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if "random_state" in given:
+            raise ValueError("random_state is decided by seeds; leave it out")
+        return given
+
+    @field_validator("published")
+    @classmethod
+    def _by_number(cls, given: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        for levels in given.values():
+            for level in levels:
+                float(level)  # pydantic turns its ValueError into a sentence
+        return given
+
+    def printed(self, data: DataEntry, contamination: float) -> float | None:
+        """The published AUC, if there is one."""
+        levels = self.published.get(data.shown) or next(
+            (self.published[name] for name in data.names if name in self.published), {}
+        )
+        return {float(level): auc for level, auc in levels.items()}.get(contamination)
+
+
+class Plan(_Strict):
+    """What a TOML file says."""
+
+    title: str
+    about: str = ""
+    budget: Literal["quick", "paper"]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    contamination: Annotated[list[Annotated[float, Field(ge=0, lt=0.5)]], Field(min_length=1)]
+    metric: Annotated[list[str], Field(min_length=1)] = ["auc"]
+    keep_scores: bool = False
+    data: Annotated[list[DataEntry], Field(min_length=1)]
+    detector: Annotated[list[DetectorEntry], Field(min_length=1)]
+
+    @field_validator("metric")
+    @classmethod
+    def _known_metrics(cls, given: list[str]) -> list[str]:
+        if unknown := [name for name in given if name not in METRICS]:
+            raise ValueError(f"{unknown[0]!r} is none of {', '.join(METRICS)}")
+        return given
+
+    @model_validator(mode="after")
+    def _everything_once(self) -> Self:
+        titles = [entry.shown for entry in self.data_sets]
+        lists: dict[str, list[Any]] = {
+            "seeds": self.seeds,
+            "contamination": self.contamination,
+            "metric": self.metric,
+            "data (give each a title of its own)": [slug(title) for title in titles],
+            "detector (give each a label of its own)": [slug(entry.label) for entry in self.detector],
+        }
+        for what, values in lists.items():
+            if twice := [value for value, times in Counter(values).items() if times > 1]:
+                raise ValueError(f"{twice[0]!r} occurs twice in {what}")
+        known = {*titles, *(name for entry in self.data for name in entry.names)}
+        for entry in self.detector:
+            if unknown := sorted(set(entry.published) - known):
+                raise ValueError(
+                    f"detector {entry.label!r} has published numbers for {unknown[0]!r}, which is none of "
+                    f"the data: {', '.join(titles)}"
+                )
+        return self
+
+    @property
+    def data_sets(self) -> list[DataEntry]:
+        """The data entries, one per data set."""
+        return [each for entry in self.data for each in entry.each()]
+
+
+def slug(text: str) -> str:
+    """Text as one part of a path."""
+    return "".join(sign if sign.isalnum() or sign in "._+-" else "-" for sign in text).strip(".-") or "-"
+
+
+def first_fault(error: ValidationError) -> str:
+    """Where the first fault lies and what it is, as the end of a sentence."""
+    fault = error.errors(include_url=False, include_context=False)[0]
+    place: list[str | int] = list(fault["loc"])
+    where = ""
+    if len(place) > 1 and isinstance(place[1], int) and place[0] in ("data", "detector"):
+        where = f", [[{place[0]}]] {place[1] + 1}"
+        place = place[2:]
+    inner = ".".join(part for part in place if isinstance(part, str) and part in _KEYS)
+    said = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    said = said[0].lower() + said[1:]
+    given = fault["input"]
+    shown = (
+        f", but is {given!r}" if said.startswith("should") and isinstance(given, str | int | float) else ""
+    )
+    return f"{where}{f', {inner}' if inner else ''}: {said}{shown}"
+
+
+_KEYS = {*Plan.model_fields, *DataEntry.model_fields, *DetectorEntry.model_fields}
