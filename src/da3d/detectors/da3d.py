@@ -52,6 +52,7 @@ from da3d.networks import (
     Where,
     clear_outliers,
     squash,
+    unsquash,
 )
 from da3d.seeding import seeded
 from da3d.training import Batch, Callback, Phase, Update
@@ -91,6 +92,8 @@ class DoubleAdversarial(nn.Module):
         width = self.target.activation_width(s.activations)
         width += (2 * self.views.width + self.target.code_width) if s.trace else 0
         self.scale = Standardise(width if s.trace else 0)
+        self.code_norm: Tensor
+        self.register_buffer("code_norm", torch.tensor(self.target.code_width**0.5))
         self.alarm = learner(width, s.alarm_widths, 1)
         self.neighbourhood = Memory(1024, neighbors=1)
         self.by_alarm = Calibrated()
@@ -140,8 +143,17 @@ class DoubleAdversarial(nn.Module):
     def alarm_of_code(self, code: Codes) -> Scores:
         """The alarm's logit for rows that are born as codes."""
         if self.settings.trace:
-            return self.alarm_of(self.target.decode(code))
+            return self.alarm_of(self.born(code))
         return self.alarm(self.target.activations_of_code(code, self.settings.activations)).squeeze(1)
+
+    def born(self, code: Codes) -> Viewed:
+        """What the autoencoder sees of the rows that codes stand for.
+
+        Only the decoder's first view makes the row, and the others are made from it: views that contradict
+        each other would give a generated row away, and the alarm would learn nothing else.
+        """
+        first = self.target.decode(code)[:, : len(self.views.center)]
+        return self.view(self.views.from_standard(unsquash(first)))
 
     def encode(self, x: Rows) -> Codes:
         """Codes of raw rows."""
@@ -188,8 +200,7 @@ class DoubleAdversarial(nn.Module):
             loss = loss + s.generated_weight * self._against_code(self.generate(batch).detach())
         if s.simple_weight:
             rows = math.ceil(len(batch.normal) * s.code_share)
-            codes = latent.simple(rows, self.target.code_width, s.sigma, batch.normal.device)
-            loss = loss + s.simple_weight * self._against_code(codes)
+            loss = loss + s.simple_weight * self._against_code(self.wide_gaussian(rows))
         return loss
 
     # ---- the double-adversarial game
@@ -197,7 +208,23 @@ class DoubleAdversarial(nn.Module):
     def generate(self, batch: Batch) -> Codes:
         """Generated codes from fresh noise, `code_share` per normal row of the batch; at least two."""
         rows = max(2, math.ceil(len(batch.normal) * self.settings.code_share))
-        return self.generator(torch.randn(rows, self.settings.noise_width, device=batch.normal.device))
+        return self.bounded(
+            self.generator(torch.randn(rows, self.settings.noise_width, device=batch.normal.device))
+        )
+
+    def bounded(self, code: Codes) -> Codes:
+        """Codes drawn back to within `reach` times the norm of normal codes, if there is such a bound."""
+        if self.settings.reach is None:
+            return code
+        limit = self.settings.reach * self.code_norm
+        return code * (limit / code.norm(dim=1, keepdim=True).clamp_min(1e-6)).clamp_max(1.0)
+
+    def wide_gaussian(self, rows: int) -> Codes:
+        """Codes from the Gaussian that is `sigma` times as wide as the normal codes are supposed to be."""
+        width = self.target.code_width
+        return latent.simple(rows, width, self.settings.sigma, self.code_norm.device) * (
+            self.code_norm / width**0.5
+        )
 
     def deceive(self, batch: Batch) -> Loss:
         """Generator: look normal to the alarm, yet stay where the critic sees the wide Gaussian."""
@@ -214,7 +241,7 @@ class DoubleAdversarial(nn.Module):
         return adversarial.critic(
             self._judge(self.critic, normal),
             self._judge(self.critic, self.generate(batch)),
-            self._judge(self.critic, self.settings.sigma * torch.randn_like(normal)),
+            self._judge(self.critic, self.wide_gaussian(len(normal))),
             self.settings.critic_weights,
         )
 
@@ -222,7 +249,7 @@ class DoubleAdversarial(nn.Module):
         """What the losses hide: critic means, code norms, both parts of the generator's gradient."""
         normal = self.encode(batch.normal)
         generated = self.generate(batch).detach().requires_grad_()
-        gaussian = self.settings.sigma * torch.randn_like(normal)
+        gaussian = self.wide_gaussian(len(normal))
         by_alarm = torch.autograd.grad(self.alarm_of_code(generated).mean(), generated)[0]
         by_critic = torch.autograd.grad(self._judge(self.critic, generated).mean(), generated)[0]
         return {
@@ -249,7 +276,9 @@ class DoubleAdversarial(nn.Module):
             self.neighbourhood.fit(self.view(x))
 
     def fit_scale(self, x: Rows) -> None:
-        """Mean and deviation of everything the alarm reads."""
+        """Mean and deviation of everything the alarm reads, and the norm of normal codes."""
+        if self.settings.reach is not None:
+            self.code_norm.copy_(self.encode(_sample(x, 10_000)).square().sum(1).mean().sqrt())
         if self.settings.trace:
             self.scale.fit(self.trace(self.view(_sample(x, 10_000))), floor=0.01)
 
@@ -273,7 +302,7 @@ class DoubleAdversarial(nn.Module):
 
     def _against_code(self, code: Codes) -> Loss:
         if self.settings.soft:
-            return self._against(self.target.decode(code))
+            return self._against(self.born(code))
         return alarm.cross_entropy(self.alarm_of_code(code), 1.0)
 
     def _residual(self, v: Viewed) -> Viewed:
@@ -413,7 +442,7 @@ class DA3D(NetworkDetector):
         device = next(self.network_.parameters()).device
         with seeded(seed, device), torch.inference_mode():
             noise = torch.randn(rows, self.settings_.noise_width, device=device)
-            return self.network_.generator(noise).cpu().numpy()
+            return self.network_.bounded(self.network_.generator(noise)).cpu().numpy()
 
     def _build(self, features: int) -> DoubleAdversarial:
         self.settings_ = self._resolve(features)

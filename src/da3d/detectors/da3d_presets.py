@@ -49,6 +49,9 @@ class Settings:
         Weights of the alarm's terms; a term of weight 0 is not computed.
     code_share : float
         Counterexamples born as codes per normal row of a batch.
+    reach : float or None
+        Largest norm of a generated code, in units of the norm of normal codes, by which the wide Gaussian is
+        scaled as well; None takes the prior's word for it.
     fool_weight, repulsion_weight : float
         Weights of the alarm and of mutual repulsion in the generator's loss; that of the critic is 1.
     critic_weights : tuple of float
@@ -96,6 +99,7 @@ class Settings:
     simple_weight: float = 0.0
     generated_weight: float = 1.0
     code_share: float = 1.0
+    reach: float | None = None
     fool_weight: float = 1.0
     repulsion_weight: float = 0.0
     critic_weights: tuple[float, float, float]
@@ -207,6 +211,7 @@ def default(features: int) -> Settings:
         simple_weight=0.05,
         generated_weight=0.25,
         code_share=1 / 3,
+        reach=1.2,
         fool_weight=0.3,
         repulsion_weight=0.3,
         critic_weights=(0.5, 0.5, 1.0),

@@ -3,7 +3,7 @@
 from da3d.networks.autoencoder import Autoencoder, Where
 from da3d.networks.evidence import Calibrated, Ellipsoid, Memory, clear_outliers
 from da3d.networks.mlp import MLP, Activation
-from da3d.networks.views import Standardise, View, Views, squash
+from da3d.networks.views import Standardise, View, Views, squash, unsquash
 
 __all__ = [
     "MLP",
@@ -18,4 +18,5 @@ __all__ = [
     "Where",
     "clear_outliers",
     "squash",
+    "unsquash",
 ]

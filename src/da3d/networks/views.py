@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["Standardise", "View", "Views", "squash"]
+__all__ = ["Standardise", "View", "Views", "squash", "unsquash"]
 
 View = Literal["minmax", "standard", "robust", "quantile"]
 
@@ -25,6 +25,11 @@ def squash(x: Tensor) -> Tensor:
     """Soft limit: the identity near zero, a logarithm beyond about three deviations."""
     u = x.abs() / 3.0  # asinh of it, written so that every step is a vector instruction
     return 3.0 * x.sign() * torch.log1p(u + u * u / (1.0 + torch.sqrt(1.0 + u * u)))
+
+
+def unsquash(x: Tensor) -> Tensor:
+    """Inverse of `squash`, within the range that a float32 can square."""
+    return 3.0 * torch.sinh(x.clamp(-60.0, 60.0) / 3.0)
 
 
 class Standardise(nn.Module):
@@ -125,6 +130,10 @@ class Views(nn.Module):
     def standard(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
         """Zero mean, unit deviation."""
         return (x - self.center) / self.unit
+
+    def from_standard(self, z: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
+        """Inverse of `standard`."""
+        return z * self.unit + self.center
 
     def robust(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
         """Standardised asinh of the robust distance to the median; zero for two-valued columns."""
