@@ -59,8 +59,7 @@ def test_a_row_is_scored_alone(name, rows):
     detector = VARIANTS[name]().fit(rows)
     table = np.random.default_rng(2).normal(size=(1500, 3))
     whole = detector.anomaly_score(table)
-    # Up to float32's rounding, which may depend on a row's place in a matrix product.
-    near = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+    near = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9)
     near(whole[700:701], detector.anomaly_score(table[700:701]))
     near(whole[3:900], detector.anomaly_score(table[3:900]))
     near(whole[::-1], detector.anomaly_score(table[::-1]))

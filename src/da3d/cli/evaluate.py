@@ -6,9 +6,9 @@ import typer
 from rich.console import Group
 
 from da3d.cli import options, views
-from da3d.cli.labels import marked, take_column
 from da3d.cli.models import load_pipeline, scores_of
 from da3d.cli.terminal import Terminal
+from da3d.preprocessing.labels import marked, take_column
 
 if TYPE_CHECKING:
     import numpy as np

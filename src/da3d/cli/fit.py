@@ -9,11 +9,11 @@ import typer
 from rich.console import Group
 
 from da3d.cli import options, views
-from da3d.cli.labels import marked, take_column
 from da3d.cli.models import check_writable
 from da3d.cli.progress import learning
 from da3d.cli.terminal import Terminal
 from da3d.errors import LabelError, ParameterError
+from da3d.preprocessing.labels import marked, take_column
 
 if TYPE_CHECKING:
     import numpy as np

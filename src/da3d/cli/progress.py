@@ -8,7 +8,6 @@ from da3d.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from da3d.detectors import Detector
-    from da3d.training import Callback
 
 __all__ = ["counter", "learning"]
 
@@ -20,7 +19,7 @@ def learning(terminal: Terminal, what: str, detector: "Detector | None") -> Iter
     from da3d.training import ProgressBar
 
     if isinstance(detector, NetworkDetector) and terminal.shows_progress:
-        detector.set_params(callbacks=(_Shared(ProgressBar(terminal.err)),))
+        detector.set_params(callbacks=(ProgressBar(terminal.err),))
         yield
     else:
         with terminal.working(what):
@@ -40,16 +39,3 @@ def counter(terminal: Terminal) -> Iterator[Callable[[int], None]]:
     with progress:
         task = progress.add_task("", total=None)
         yield lambda rows: progress.advance(task, rows)
-
-
-class _Shared:
-    """A callback that copies of a detector share: a display cannot be copied."""
-
-    def __init__(self, callback: "Callback") -> None:
-        self._callback = callback
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._callback, name)
-
-    def __deepcopy__(self, memo: object) -> "_Shared":
-        return self

@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -524,6 +524,10 @@ def _budget(settings: Settings, phase: int) -> dict[str, Any]:
 
 
 def _check(s: Settings) -> None:
+    if s.activations not in get_args(Where):
+        raise ParameterError(
+            f"activations is {s.activations!r} but must be one of {', '.join(get_args(Where))}."
+        )
     for name in ("widths", "alarm_widths", "generator_widths"):
         if not getattr(s, name) or min(getattr(s, name)) < 1:
             raise ParameterError(f"{name} is {getattr(s, name)} but must hold positive layer widths.")

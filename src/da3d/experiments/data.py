@@ -12,12 +12,11 @@ import numpy.typing as npt
 
 from da3d.datasets import LabelledTable, load_dataset
 from da3d.datasets.splits import Split, official, one_class, paper_split
-from da3d.errors import LabelError, TableError
+from da3d.errors import LabelError
 from da3d.preprocessing import read_table
+from da3d.preprocessing.labels import marked, take_column
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from da3d.experiments.plan import Cell
 
 __all__ = ["split_of"]
@@ -65,22 +64,12 @@ def _read(
 ) -> LabelledTable:
     """A user's own table; `content` makes a changed file another one."""
     frame = read_table(path)
-    if label not in frame.columns:
-        raise TableError(f"'{path}' has no column {label!r}; it has {', '.join(map(str, frame.columns))}.")
-    column = frame[label]
-    if missing := int(column.isna().sum()):
-        raise LabelError(f"{missing} of {len(column)} labels in column {label!r} of '{path}' are missing.")
-    marked = _marked(column, anomaly)
-    if not marked.any():
+    features, column = take_column(frame, label)
+    labels = marked(column, [str(value) for value in anomaly])
+    if not labels.any():
         values = ", ".join(map(repr, column.unique()[:6].tolist()))
         raise LabelError(f"no label in column {label!r} of '{path}' is an anomaly; it holds {values}.")
-    return LabelledTable(frame.drop(columns=label), marked.astype(np.int64), groups=column.to_numpy(object))
-
-
-def _marked(column: pd.Series[str], anomaly: tuple[str | int | float | bool, ...]) -> npt.NDArray[np.bool_]:
-    """Which labels mean anomaly: equal as values (1 and 1.0 are) or as text (1 and "1" are)."""
-    texts = [str(value) for value in anomaly]
-    return (column.isin(list(anomaly)) | column.astype(str).isin(texts)).to_numpy()
+    return LabelledTable(features, labels, groups=column.to_numpy(object))
 
 
 def _fewer_train(split: Split, most: int | None, seed: int) -> Split:

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from da3d.networks.mlp import steady_linear
+
 __all__ = ["Calibrated", "Ellipsoid", "Memory", "clear_outliers", "nearest"]
 
 _CHUNK = 2048
@@ -67,7 +69,8 @@ class Ellipsoid(nn.Module):
         return self.calibrated(self._log(vectors))
 
     def _log(self, vectors: Tensor) -> Tensor:
-        return torch.log(((vectors @ self.precision) * vectors).sum(1).clamp_min(0) + 1e-3)
+        turned = steady_linear(vectors, self.precision)  # symmetric
+        return torch.log((turned * vectors).sum(1).clamp_min(0) + 1e-3)
 
 
 class Memory(nn.Module):

@@ -10,9 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["MLP", "Activation", "SpectralLinear"]
+__all__ = ["MLP", "Activation", "SpectralLinear", "SteadyLinear", "steady_linear"]
 
 Activation = Literal["leaky_relu", "relu", "selu", "tanh"]
+
+_FEW = 16
 
 _ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "leaky_relu": nn.LeakyReLU,  # negative slope 0.01, as in the authors' code
@@ -74,6 +76,31 @@ class MLP(nn.Module):
         return self.output(x), activations
 
 
+class SteadyLinear(nn.Linear):
+    """A linear layer whose result for a row does not depend on the row's place among others when it scores."""
+
+    def forward(self, x: Float[Tensor, "row input"]) -> Float[Tensor, "row output"]:
+        """Map rows to outputs."""
+        return steady_linear(x, self.weight, self.bias)
+
+
+def steady_linear(
+    x: Float[Tensor, "row input"],
+    weight: Float[Tensor, "output input"],
+    bias: Float[Tensor, " output"] | None = None,
+) -> Float[Tensor, "row output"]:
+    """`linear`, padded in inference mode if there are few outputs.
+
+    For 2 to 11 outputs the CPU's matrix product adds up a row in an order that depends on the row's position,
+    which moves the last bit of a score with the rows around it.
+    """
+    outputs = len(weight)
+    if outputs >= _FEW or outputs == 1 or not torch.is_inference_mode_enabled():
+        return F.linear(x, weight, bias)
+    padded = F.linear(x, F.pad(weight, (0, 0, 0, _FEW - outputs)))[:, :outputs]
+    return padded if bias is None else padded + bias
+
+
 class SpectralLinear(nn.Linear):
     """A linear layer divided by an estimate of its largest singular value (Miyato et al. 2018).
 
@@ -103,7 +130,7 @@ class SpectralLinear(nn.Linear):
 
 
 def _linear(inputs: int, outputs: int, lipschitz: bool) -> nn.Linear:
-    layer = (SpectralLinear if lipschitz else nn.Linear)(inputs, outputs)
+    layer: nn.Linear = (SpectralLinear if lipschitz else SteadyLinear)(inputs, outputs)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
     if isinstance(layer, SpectralLinear):

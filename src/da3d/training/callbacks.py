@@ -8,6 +8,7 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from da3d.training.history import History
 
@@ -58,11 +59,14 @@ class ProgressBar:
             BarColumn(),
             TextColumn("{task.completed:>6.0f}/{task.total:.0f}"),
             TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[losses]}"),
+            TextColumn("[dim]{task.fields[losses]}", table_column=Column(no_wrap=True, max_width=44)),
             console=console or Console(stderr=True),
             transient=True,
         )
         self._tasks: dict[str, TaskID] = {}
+
+    def __deepcopy__(self, memo: object) -> ProgressBar:
+        return self  # copies of a detector share the one display
 
     def start(self, plan: Sequence[tuple[str, int]]) -> None:
         """Open the display."""

@@ -109,8 +109,8 @@ def _refuse_unclear(name: str, shown: list[str], texts: list[str], anomaly: Sequ
         return
     asked = f"none of them is {_listed(list(anomaly))}" if anomaly else "none of them is 1, true or anomaly"
     raise LabelError(
-        f"column '{name}' holds {_listed(shown)} and {asked}; name the labels that mean anomaly with "
-        "--anomaly."
+        f"column '{name}' holds {_listed(shown)} and {asked}; name the labels that mean anomaly (--anomaly "
+        "on the command line)."
     )
 
 
