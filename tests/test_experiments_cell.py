@@ -115,9 +115,9 @@ def test_a_file_of_ones_own(tmp_path, kinds, anomaly):
 def test_faults_of_a_file_of_ones_own(tmp_path):
     write_own(tmp_path)
     entry = 'path = "own.csv"\nlabel = "kind"\nanomaly = "attack"\n'
-    with pytest.raises(TableError, match=r"no column 'sort'; it has a, b, c, kind"):
+    with pytest.raises(TableError, match=r"no column 'sort'; it has 'a', 'b', 'c', 'kind'"):
         split_of(one_cell(tmp_path, entry.replace("kind", "sort")))
-    with pytest.raises(LabelError, match="is an anomaly; it holds 'fine', 'attack'"):
+    with pytest.raises(LabelError, match="holds 'fine', 'attack' and none of them is 'worm'"):
         split_of(one_cell(tmp_path, entry.replace("attack", "worm")))
     with pytest.raises(FileError):
         split_of(one_cell(tmp_path, entry.replace("own", "none")))
