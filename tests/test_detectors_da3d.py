@@ -179,7 +179,7 @@ class TestSchedule:
         clean = DA3D(steps=(20, 4, 10), random_state=0).fit(table[:-3])
         trimmed = DA3D(steps=(20, 4, 10), random_state=0).fit(table)
         trusting = DA3D(steps=(20, 4, 10), trim=0.0, random_state=0).fit(table)
-        assert len(trimmed.network_.by_row.rows) == len(clean.network_.by_row.rows)
+        assert len(trimmed.network_.by_row.rows) == len(clean.network_.by_row.rows) == 240
         assert len(trusting.network_.by_row.rows) == len(table)
 
     def test_checkpoint_continues_to_the_same_scores(self, rows, tmp_path):

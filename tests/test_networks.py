@@ -182,7 +182,7 @@ def test_calibrated_has_unit_spread_about_the_median():
 def test_ellipsoid_is_the_mahalanobis_length():
     vectors = torch.randn(2000, 3) * torch.tensor([1.0, 5.0, 0.2])
     evidence = Ellipsoid(3)
-    evidence.fit(vectors)
+    evidence.fit(vectors, vectors)
     precision = np.linalg.inv(
         np.cov(vectors.numpy(), rowvar=False) + 0.01 * float(vectors.square().mean()) * np.eye(3)
     )

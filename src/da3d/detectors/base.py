@@ -11,7 +11,8 @@ import hashlib
 import json
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -159,6 +160,7 @@ class NetworkDetector(Detector):
     """
 
     device: str
+    threads: int
     callbacks: Sequence[Callback]
     checkpoint: str | Path | None
 
@@ -173,12 +175,12 @@ class NetworkDetector(Detector):
     def _learn(self, normal: NDArray[np.float64], known: NDArray[np.float64]) -> None:
         device = pick_device(self.device)
         checkpoint = self._checkpoint(normal, known)
-        with seeded(self.seed_, device):
+        with seeded(self.seed_, device), _threads(self.threads):
             self.network_ = self._build(normal.shape[1]).to(device)
             self.center_, self.unit_ = normal.mean(0), normal.std(0)
             self.unit_[~(self.unit_ > 1e-12 * np.abs(self.center_))] = 1.0
             rows, anomalies = self._tensor(normal, device), self._tensor(known, device)
-            rows = rows[~self._outliers(self.network_, rows)]
+            rows = self._prepare(self.network_, rows)
             self.history_ = train(
                 self.network_,
                 self._schedule(self.network_, len(rows), len(anomalies)),
@@ -190,9 +192,9 @@ class NetworkDetector(Detector):
         if checkpoint is not None:
             checkpoint.remove()
 
-    def _outliers(self, network: Any, rows: Tensor) -> Tensor:
-        """Rows believed normal that are not worth believing, as a mask; none unless a subclass says so."""
-        return torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+    def _prepare(self, network: Any, rows: Tensor) -> Tensor:
+        """The rows to learn from, of those believed normal: all of them unless a subclass leaves some out."""
+        return rows
 
     def _tensor(self, rows: NDArray[np.float64], device: torch.device) -> Tensor:
         """Rows in float32, shifted and scaled first so that a large offset does not eat a column's digits."""
@@ -243,6 +245,16 @@ class NetworkDetector(Detector):
             }
         )
         self.network_.to(device).eval()
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def pick_device(name: str) -> torch.device:

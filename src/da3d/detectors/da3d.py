@@ -96,6 +96,7 @@ class DoubleAdversarial(nn.Module):
         self.register_buffer("code_norm", torch.tensor(self.target.code_width**0.5))
         self.alarm = learner(width, s.alarm_widths, 1)
         self.neighbourhood = Memory(1024, neighbors=1)
+        self.held_out = torch.zeros(0, features)
         self.by_alarm = Calibrated()
         self.by_residual = Ellipsoid(self.views.width if s.trace else 0)
         self.by_activation = Memory(s.memory, neighbors=5)
@@ -269,6 +270,16 @@ class DoubleAdversarial(nn.Module):
         self.views.fit(x)
         return clear_outliers(self.views.standard(x), self.settings.trim)
 
+    def hold_out(self, x: Rows) -> Rows:
+        """Set aside 15 % of the rows (at least 30, at most 2 000 or a quarter) and return the rest.
+
+        The others will fit so well that they cannot tell what is usual for a new row.
+        """
+        count = min(max(round(0.15 * len(x)), min(30, len(x) // 4)), 2000)
+        order = torch.randperm(len(x), device=x.device)
+        self.held_out = x[order[:count]]
+        return x[order[count:]]
+
     def fit_views(self, x: Rows) -> None:
         """Scalings, and the memory by which counterexamples are labelled."""
         self.views.fit(x)
@@ -286,12 +297,15 @@ class DoubleAdversarial(nn.Module):
         """Memories, and the spread of every kind of evidence."""
         if not self.settings.trace:
             return
-        v = self.view(_sample(x, 10_000))
-        self.by_alarm.fit(self.alarm_of(v))
-        self.by_residual.fit(self._residual(v))
-        self.by_activation.fit(self.read(v))
-        self.by_row.fit(self.views.standard(x))
-        self.by_straight.fit(self.views.where_heavy(x))
+        v, held_out = self.view(_sample(x, 10_000)), self.view(self.held_out)
+        if not len(held_out):
+            held_out = v  # fewer than four rows
+        self.by_alarm.fit(self.alarm_of(held_out))
+        self.by_residual.fit(self._residual(v), self._residual(held_out))
+        self.by_activation.fit(self.read(v), self.read(held_out))
+        everything = torch.cat([x, self.held_out])
+        self.by_row.fit(self.views.standard(everything))
+        self.by_straight.fit(self.views.where_heavy(everything))
 
     def _against(self, v: Viewed) -> Loss:
         """Loss of the alarm on counterexamples, by their distance to the normal rows or as 1."""
@@ -356,6 +370,9 @@ class DA3D(NetworkDetector):
         One integer decides everything; None draws fresh entropy.
     device : str
         "auto", "cpu", "cuda" or "mps".
+    threads : int
+        CPU threads while fitting. These networks are so small that a second thread costs more than it gives
+        unless the cores are idle.
     callbacks : sequence of Callback
         Watch the training, such as `training.ProgressBar`.
     checkpoint : path, optional
@@ -404,6 +421,7 @@ class DA3D(NetworkDetector):
         contamination: float = 0.01,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
+        threads: int = 1,
         callbacks: Sequence[Callback] = (),
         checkpoint: str | Path | None = None,
     ) -> None:
@@ -428,6 +446,7 @@ class DA3D(NetworkDetector):
         self.contamination = contamination
         self.random_state = random_state
         self.device = device
+        self.threads = threads
         self.callbacks = callbacks
         self.checkpoint = checkpoint
 
@@ -448,8 +467,10 @@ class DA3D(NetworkDetector):
         self.settings_ = self._resolve(features)
         return DoubleAdversarial(features, self.settings_)
 
-    def _outliers(self, network: DoubleAdversarial, rows: Tensor) -> Tensor:
-        return network.outliers(rows) if network.settings.trim else super()._outliers(network, rows)
+    def _prepare(self, network: DoubleAdversarial, rows: Tensor) -> Tensor:
+        if network.settings.trim:
+            rows = rows[~network.outliers(rows)]
+        return network.hold_out(rows) if network.settings.trace else rows
 
     def _resolve(self, features: int) -> Settings:
         if self.preset not in PRESETS:

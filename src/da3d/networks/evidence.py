@@ -54,15 +54,18 @@ class Ellipsoid(nn.Module):
         self.register_buffer("precision", torch.eye(width))
         self.calibrated = Calibrated()
 
-    def fit(self, vectors: Float[Tensor, "row width"]) -> None:
-        """Take the precision from the vectors' covariance, ridged by a hundredth of their mean square."""
+    def fit(self, vectors: Float[Tensor, "row width"], held_out: Float[Tensor, "other width"]) -> None:
+        """Take the precision from the vectors' covariance, ridged by a hundredth of their mean square.
+
+        What length is usual is read off the held-out vectors: those that made the covariance are too short.
+        """
         exact = vectors.double()
         centered = exact - exact.mean(0)
         covariance = centered.T @ centered / max(1, len(exact) - 1)
         ridge = 0.01 * exact.square().mean() + 1e-12
         eye = torch.eye(len(covariance), dtype=exact.dtype, device=exact.device)
         self.precision.copy_(torch.linalg.inv(covariance + ridge * eye))
-        self.calibrated.fit(self._log(vectors))
+        self.calibrated.fit(self._log(held_out))
 
     def forward(self, vectors: Float[Tensor, "row width"]) -> Float[Tensor, "row"]:
         """Calibrated logarithm of the squared length."""
@@ -93,10 +96,19 @@ class Memory(nn.Module):
         self.register_buffer("typical", torch.ones(()))
         self.calibrated = Calibrated()
 
-    def fit(self, x: Float[Tensor, "row feature"]) -> None:
-        """Remember a sample of rows, and how far each of them is from the others."""
+    def fit(
+        self, x: Float[Tensor, "row feature"], held_out: Float[Tensor, "other feature"] | None = None
+    ) -> None:
+        """Remember a sample of rows, and what distance is usual.
+
+        Usual is the distance of the held-out rows, or of each remembered row from the others if there are
+        none.
+        """
         self.rows = x[torch.randperm(len(x), device=x.device)[: self.size]].clone()
-        apart = self._mean(nearest(self.rows, self.rows, self.neighbors, leave_self_out=True))
+        if held_out is None or not len(held_out):
+            apart = self._mean(nearest(self.rows, self.rows, self.neighbors, leave_self_out=True))
+        else:
+            apart = self._mean(nearest(held_out, self.rows, self.neighbors))
         self.typical = apart.mean() + 1e-12
         self.calibrated.fit(self._log(apart))
 

@@ -77,7 +77,7 @@ class MLP(nn.Module):
 
 
 class SteadyLinear(nn.Linear):
-    """A linear layer whose result for a row does not depend on the row's place among others when it scores."""
+    """A linear layer that, when it scores, gives a row the same result wherever it stands among others."""
 
     def forward(self, x: Float[Tensor, "row input"]) -> Float[Tensor, "row output"]:
         """Map rows to outputs."""
