@@ -8,7 +8,6 @@ from rich.console import Group
 from da3d.cli import options, views
 from da3d.cli.models import load_pipeline, scores_of
 from da3d.cli.terminal import Terminal
-from da3d.preprocessing.labels import marked, take_column
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +27,7 @@ def evaluate(
         typer.Option(metavar="COL", help="Column that says which rows are anomalies.", show_default=False),
     ],
     anomaly: options.Anomaly = None,
+    normal: options.Normal = None,
     fpr: options.Fpr = None,
     budget: options.Budget = None,
     top: options.Top = None,
@@ -39,7 +39,7 @@ def evaluate(
 
     pipeline = load_pipeline(terminal, model)
     with terminal.working(f"Judging {table}"):
-        labels, scores = _scored(pipeline, table, label, anomaly)
+        labels, scores = _scored(pipeline, table, label, anomaly, normal)
     rule = threshold or pipeline.rule
     data: dict[str, Any] = {
         "rows": len(labels),
@@ -52,20 +52,25 @@ def evaluate(
 
 
 def _scored(
-    pipeline: "AnomalyPipeline", table: str, label: str, anomaly: list[str] | None
+    pipeline: "AnomalyPipeline",
+    table: str,
+    label: str,
+    anomaly: list[str] | None,
+    normal: list[str] | None,
 ) -> "tuple[NDArray[np.int64], NDArray[np.float64]]":
     """Label and score of every row."""
     import numpy as np
     import pandas as pd
 
     from da3d.preprocessing import stream_table
+    from da3d.preprocessing.labels import marked, take_column
 
     columns, scores = [], []
     for chunk in stream_table(table, kinds=pipeline.encoder_.schema_.kinds):
         rows, column = take_column(chunk, label)
         columns.append(column)
         scores.append(scores_of(pipeline, rows))
-    return marked(pd.concat(columns), anomaly), np.concatenate(scores)
+    return marked(pd.concat(columns), anomaly, normal), np.concatenate(scores)
 
 
 def _alarms(labels: "NDArray[np.int64]", flags: "NDArray[np.bool_]") -> dict[str, Any]:

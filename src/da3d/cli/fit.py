@@ -13,7 +13,6 @@ from da3d.cli.models import check_writable
 from da3d.cli.progress import learning
 from da3d.cli.terminal import Terminal
 from da3d.errors import LabelError, ParameterError
-from da3d.preprocessing.labels import marked, take_column
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +50,7 @@ def fit(
         str | None, typer.Option(metavar="COL", help="Column that says which rows are known anomalies.")
     ] = None,
     anomaly: options.Anomaly = None,
+    normal: options.Normal = None,
     drop: Annotated[
         list[str] | None,
         typer.Option(metavar="COL", help="Column to leave out; may be repeated.", show_default=False),
@@ -81,7 +81,7 @@ def fit(
         check_writable(path)
     learner = _detector(detector, param or [], device=device, checkpoint=checkpoint)
     with terminal.working(f"Reading {table}"):
-        rows, labels = _read(table, label, anomaly, drop or [])
+        rows, labels = _read(table, label, (anomaly, normal), drop or [])
     from da3d.persistence import save
     from da3d.pipeline import AnomalyPipeline
 
@@ -127,17 +127,19 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 
 def _read(
-    table: str, label: str | None, anomaly: list[str] | None, drop: list[str]
+    table: str, label: str | None, values: tuple[list[str] | None, list[str] | None], drop: list[str]
 ) -> "tuple[pd.DataFrame, NDArray[np.int64] | None]":
     """The rows to learn from and, where there is a label column, 1 for each known anomaly."""
     from da3d.preprocessing import read_table
+    from da3d.preprocessing.labels import marked, take_column
 
-    if anomaly and label is None:
-        raise ParameterError("--anomaly is given without --label; name the column that holds the labels.")
+    if any(values) and label is None:
+        option = "--anomaly" if values[0] else "--normal"
+        raise ParameterError(f"{option} is given without --label; name the column that holds the labels.")
     rows, labels = read_table(table), None
     if label is not None:
         rows, column = take_column(rows, label)
-        labels = marked(column, anomaly)
+        labels = marked(column, *values)
     for name in drop:
         rows, _ = take_column(rows, name)
     if labels is not None and labels.all():

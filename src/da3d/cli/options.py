@@ -43,6 +43,15 @@ Anomaly = Annotated[
         show_default=False,
     ),
 ]
+Normal = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--normal",
+        metavar="VALUE",
+        help="Value of the label column that means normal, if all others are anomalies; may be repeated.",
+        show_default=False,
+    ),
+]
 Fpr = Annotated[
     float | None,
     typer.Option(

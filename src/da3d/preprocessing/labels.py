@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from da3d.errors import LabelError, TableError
+from da3d.errors import LabelError, ParameterError, TableError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,9 @@ def take_column(frame: "pd.DataFrame", name: str) -> "tuple[pd.DataFrame, pd.Ser
     return frame.drop(columns=name), frame[name]
 
 
-def marked(column: "pd.Series[Any]", anomaly: Sequence[str] | None = None) -> "NDArray[np.int64]":
+def marked(
+    column: "pd.Series[Any]", anomaly: Sequence[str] | None = None, normal: Sequence[str] | None = None
+) -> "NDArray[np.int64]":
     """1 for each row whose label means anomaly, else 0.
 
     Labels are compared as text, numbers and truth values by what they mean: ``1``, ``1.0`` and ``"1"`` are
@@ -45,18 +47,33 @@ def marked(column: "pd.Series[Any]", anomaly: Sequence[str] | None = None) -> "N
         The labels.
     anomaly : sequence of str, optional
         Labels that mean anomaly; 1, true and anomaly (in any case) if there are none. All others are normal.
+    normal : sequence of str, optional
+        Labels that mean normal, instead; all others are anomalies.
 
     Raises
     ------
     LabelError
-        Labels are missing, or none means anomaly and it is not clear that all mean normal.
+        Labels are missing, none means anomaly and it is not clear that all mean normal, or none is normal
+        where normal labels are named.
+    ParameterError
+        Both kinds of labels are named.
     """
     import numpy as np
     import pandas as pd
 
+    if anomaly and normal:
+        raise ParameterError("--anomaly and --normal are both given; name one kind of labels.")
     codes, values = pd.factorize(column)
     texts = [_spelled(value) for value in values]
     _refuse_missing(column.name, codes, texts)
+    if normal:
+        kept = {_spelled(value) for value in normal}
+        if not kept & set(texts):
+            raise LabelError(
+                f"column '{column.name}' holds {_listed([str(value) for value in values])} and none of them "
+                f"is {_listed(list(normal))}; name the labels that mean normal."
+            )
+        return np.array([text not in kept for text in texts], dtype=np.int64)[codes]
     wanted = frozenset(_spelled(value) for value in anomaly or ())
     if not anomaly:
         wanted, texts = _ANOMALY, [text.lower() for text in texts]
