@@ -57,7 +57,9 @@ class TestCalibration:
     def test_hold_out(self):
         assert hold_out(1000, 0).sum() == 150
         assert hold_out(10**6, 0).sum() == 2000
-        assert not hold_out(60, 0).any()
+        assert hold_out(60, 0).sum() == 10
+        assert hold_out(40, 0).sum() == 10
+        assert not hold_out(39, 0).any()
         assert (hold_out(1000, 0) != hold_out(1000, 1)).any()
 
 

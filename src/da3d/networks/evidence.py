@@ -10,10 +10,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from da3d.networks.mlp import steady_linear
+from da3d.networks.views import exact
 
 __all__ = ["Calibrated", "Ellipsoid", "Memory", "clear_outliers", "nearest"]
 
 _CHUNK = 2048
+# Evidence is a logarithm. If a handful of rows happen to agree on it, that must not make it infinitely sharp.
+_LEAST_SPREAD = 0.05
 
 
 class Calibrated(nn.Module):
@@ -32,7 +35,8 @@ class Calibrated(nn.Module):
     def fit(self, values: Float[Tensor, "row"]) -> None:
         """Take median and root mean squared distance from it."""
         self.median.copy_(values.median())
-        self.spread.copy_((values - values.median()).square().mean().sqrt() + 1e-6)
+        spread = (values - values.median()).square().mean().sqrt()
+        self.spread.copy_(spread.clamp_min(_LEAST_SPREAD))
 
     def forward(self, values: Float[Tensor, "row"]) -> Float[Tensor, "row"]:
         """Calibrate."""
@@ -59,11 +63,11 @@ class Ellipsoid(nn.Module):
 
         What length is usual is read off the held-out vectors: those that made the covariance are too short.
         """
-        exact = vectors.double()
-        centered = exact - exact.mean(0)
-        covariance = centered.T @ centered / max(1, len(exact) - 1)
-        ridge = 0.01 * exact.square().mean() + 1e-12
-        eye = torch.eye(len(covariance), dtype=exact.dtype, device=exact.device)
+        precise = exact(vectors)
+        centered = precise - precise.mean(0)
+        covariance = centered.T @ centered / max(1, len(precise) - 1)
+        ridge = 0.01 * precise.square().mean() + 1e-12
+        eye = torch.eye(len(covariance), dtype=precise.dtype, device=precise.device)
         self.precision.copy_(torch.linalg.inv(covariance + ridge * eye))
         self.calibrated.fit(self._log(held_out))
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["Standardise", "View", "Views", "squash", "unsquash"]
+__all__ = ["Standardise", "View", "Views", "exact", "squash", "unsquash"]
 
 View = Literal["minmax", "standard", "robust", "quantile"]
 
@@ -32,6 +32,11 @@ def unsquash(x: Tensor) -> Tensor:
     return 3.0 * torch.sinh(x.clamp(-60.0, 60.0) / 3.0)
 
 
+def exact(x: Tensor) -> Tensor:
+    """The same numbers in float64, on the CPU where the device has no such type (MPS)."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
+
+
 class Standardise(nn.Module):
     """Subtract the fitted rows' mean and divide by their deviation; constant columns are only shifted."""
 
@@ -44,10 +49,10 @@ class Standardise(nn.Module):
 
     def fit(self, x: Float[Tensor, "row feature"], floor: float = 0.0) -> None:
         """Take mean and deviation from rows; `floor` times the mean deviation is added to each."""
-        self.mean.copy_(x.double().mean(0))
-        deviation = x.double().std(0, correction=0)
-        constant = deviation <= 1e-6 * (1 + self.mean.abs())
+        mean, deviation = exact(x).mean(0), exact(x).std(0, correction=0)
+        constant = deviation <= 1e-6 * (1 + mean.abs())
         deviation = deviation + floor * deviation.mean()
+        self.mean.copy_(mean)
         self.deviation.copy_(torch.where(constant & (deviation < 1e-6), 1.0, deviation))
 
     def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
@@ -104,11 +109,12 @@ class Views(nn.Module):
         self.low.copy_(low)
         self.span.copy_(torch.where(high > low, high - low, 1.0))
         self.graded.copy_(((x != low) & (x != high)).any(0))
-        self.center.copy_(x.double().mean(0))
+        self.center.copy_(exact(x).mean(0))
+        self.unit.copy_(exact(x).std(0, correction=0))
         flag = torch.where(high > low, (high - low) / 2, 0.5)
-        self.unit.copy_(torch.where(self.graded, x.double().std(0, correction=0), flag))
+        self.unit.copy_(torch.where(self.graded, self.unit, flag))
         z = self.standard(x)
-        kurtosis = z.double().pow(4).mean(0) - 3
+        kurtosis = z.square().square().mean(0) - 3
         self.heavy.copy_(self.graded & (kurtosis > _HEAVY))
         sample = z[:: -(-len(z) // _SAMPLE)].sort(0).values
         lower, median, upper = (sample[min(len(sample) - 1, int(q * len(sample)))] for q in (0.25, 0.5, 0.75))
@@ -157,7 +163,7 @@ def _normal_scores(ordered: Float[Tensor, "row"]) -> tuple[Float[Tensor, "knot"]
     values, counts = torch.unique_consecutive(ordered, return_counts=True)
     middle = (counts.cumsum(0) - counts / 2) / len(ordered)
     least = 0.5 / (len(ordered) + 1)
-    scores = torch.special.ndtri(middle.double().clamp(least, 1 - least)).to(ordered.dtype)
+    scores = torch.special.ndtri(exact(middle).clamp(least, 1 - least)).to(ordered)
     chosen = torch.linspace(0, len(values) - 1, _KNOTS, device=ordered.device).round().long()
     return values[chosen], scores[chosen]
 

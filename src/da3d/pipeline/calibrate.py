@@ -15,10 +15,10 @@ _SHARE, _MOST, _FEWEST = 0.15, 2000, 10
 def hold_out(rows: int, seed: int) -> NDArray[np.bool_]:
     """Which of so many normal rows calibrate instead of train, shape (rows,).
 
-    15 % of the rows and at most 2 000; none if that would be fewer than 10, since a p-value from so few rows
-    means little and the detector needs every one of them.
+    15 % of the rows, at least 10 and at most 2 000; none of fewer than 40 rows, since the detector needs
+    every one of them.
     """
-    count = min(_MOST, int(_SHARE * rows))
+    count = min(_MOST, max(int(_SHARE * rows), min(_FEWEST, rows // 4)))
     chosen = np.zeros(rows, dtype=bool)
     if count >= _FEWEST:
         chosen[np.random.default_rng(seed).permutation(rows)[:count]] = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from da3d.detectors import Detector, default_detector, known_anomalies
 from da3d.errors import TableError
 from da3d.pipeline.calibrate import Calibration, hold_out
-from da3d.pipeline.thresholds import Threshold
+from da3d.pipeline.thresholds import ResolutionWarning, Threshold
 from da3d.preprocessing import TableEncoder, to_frame
 
 __all__ = ["AnomalyPipeline"]
@@ -100,7 +101,9 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
             raise TableError("the table has 1 sample; at least two rows are needed to learn what is normal.")
         anomalous = known_anomalies(y, len(frame))
         normal = frame[~anomalous]
-        encoder = (TableEncoder() if self.encoder is None else clone(self.encoder)).fit(normal)
+        seed = self.random_state if isinstance(self.random_state, int | np.integer) else 0
+        held_out = hold_out(len(normal), int(seed))
+        encoder = (TableEncoder() if self.encoder is None else clone(self.encoder)).fit(normal[~held_out])
         detector = default_detector() if self.detector is None else clone(self.detector)
         if self.random_state is not None or self.detector is None:
             detector.set_params(random_state=self.random_state)
@@ -113,13 +116,18 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
                 f"all {len(normal)} rows of the table are equal, so nothing can be learned about what varies "
                 "among normal rows; give rows that differ."
             )
-        seed = self.random_state if isinstance(self.random_state, int | np.integer) else 0
-        held_out = hold_out(len(features), int(seed))
         known = encoder.transform(frame[anomalous]) if anomalous.any() else features[:0]
         rows = np.concatenate([features[~held_out], known])
         labels = np.repeat([0, 1], [len(rows) - len(known), len(known)])
         detector.fit(rows, labels if len(known) else None)
         reference = features[held_out] if held_out.any() else features
+        if not held_out.any():
+            warnings.warn(
+                f"All {len(features)} rows were needed to learn from, so none was left to calibrate with and "
+                "p-values are too small; give at least 40 rows for calibrated ones.",
+                ResolutionWarning,
+                stacklevel=2,
+            )
         self.calibration_ = Calibration(detector.anomaly_score(reference), self.contamination)
         self.encoder_, self.detector_ = encoder, detector
         return self
