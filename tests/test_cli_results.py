@@ -81,7 +81,7 @@ def test_inspect_shows_the_facts(made):
         "numbers",
         "knn",
         "neighbors = 3",
-        "false-positive rate 0.01",
+        "false-positive rate 0.0",
         "da3d 0.",
     ):
         assert words in view

@@ -85,15 +85,11 @@ def _make_folder(folder: Path) -> None:
 def _contestants(seed: int) -> "dict[str, AnomalyPipeline]":
     """The default pipeline first, then its rivals in the same form."""
     from da3d.detectors import default_detector, make_detector
-    from da3d.pipeline import AnomalyPipeline, Threshold
+    from da3d.pipeline import AnomalyPipeline
 
     own = default_detector()
     detectors = {detector_name(own): own} | {name: make_detector(name) for name in _RIVALS}
-    rule = Threshold("fpr", 0.05)  # a small table cannot resolve less
-    return {
-        name: AnomalyPipeline(detector, threshold=rule, random_state=seed)
-        for name, detector in detectors.items()
-    }
+    return {name: AnomalyPipeline(detector, random_state=seed) for name, detector in detectors.items()}
 
 
 def _compete(

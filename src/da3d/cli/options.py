@@ -57,7 +57,7 @@ Fpr = Annotated[
     typer.Option(
         "--fpr",
         metavar="F",
-        help="At most this share of normal rows; 0.01 unless the model says otherwise.",
+        help="At most this share of normal rows; by default that of the model.",
         rich_help_panel=_ALARM,
         show_default=False,
     ),

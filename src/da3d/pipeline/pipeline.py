@@ -21,7 +21,7 @@ from da3d.preprocessing import TableEncoder, to_frame
 
 __all__ = ["AnomalyPipeline"]
 
-_DEFAULT_RULE = Threshold("fpr", 0.01)
+_FPR = 0.01
 
 
 class AnomalyPipeline(OutlierMixin, BaseEstimator):
@@ -39,7 +39,8 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         Cloned before it is fitted.
     threshold : Threshold, optional
         The rule in force for `predict` and for `verdicts` without arguments; assign another at any time,
-        also after `fit`. A false-positive rate of 1 % if left out.
+        also after `fit`. If left out, a false-positive rate of 1 %, or the smallest one that the held-out
+        rows can resolve.
     contamination : float
         Share of the rows that you believe to be unmarked anomalies, in [0, 0.5). A prior: calibration drops
         so many of its strangest rows.
@@ -135,12 +136,15 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
     @property
     def rule(self) -> Threshold:
         """The threshold in force."""
-        return self.threshold or _DEFAULT_RULE
+        return self.threshold or self._default_rule()
+
+    def _default_rule(self) -> Threshold:
+        return Threshold("fpr", max(_FPR, self.calibration_.resolution))
 
     @property
     def offset_(self) -> float:
         """`decision_function` is `score_samples` minus this, under the rule in force."""
-        rule = self.rule if self.rule.by_row else _DEFAULT_RULE
+        rule = self.rule if self.rule.by_row else self._default_rule()
         return -rule.cut(self.calibration_)
 
     def anomaly_score(self, X: Any) -> NDArray[np.float64]:

@@ -109,7 +109,7 @@ class Threshold:
             "fdr": "false-discovery rate",
             "budget": "alerts per thousand rows",
         }
-        return f"{units.get(self.rule, 'strangest rows')} {self.value:g}"
+        return f"{units.get(self.rule, 'strangest rows')} {self.value:.3g}"
 
 
 def _strangest(scores: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
