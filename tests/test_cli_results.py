@@ -1,6 +1,8 @@
 """`da3d evaluate`, `inspect`, `datasets` and `demo`: what they say is what the library says."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -164,3 +166,13 @@ def test_demo_mistakes(tmp_path):
 def test_the_verdict_is_honest(own, rival, sentence):
     results = [{"detector": "da3d", "auc": own}, {"detector": "knn", "auc": rival}]
     assert _verdict([*results, {"detector": "other", "auc": 0.5}]).startswith(sentence)
+
+
+def test_inspect_loads_no_torch(made):
+    script = (
+        "import sys; from da3d.cli.main import app; "
+        f"app(['inspect', {str(made[0])!r}], standalone_mode=False); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-500:]
