@@ -154,9 +154,15 @@ def _parquet_tables(path: Path, rows: int) -> Iterator[pa.Table]:
             raise TableError(f"'{file}' is empty: write it again")
     try:
         dataset = _dataset(path, files)
-        batches = dataset.scanner(batch_size=rows, batch_readahead=1, fragment_readahead=1).to_batches()
-        for batch in batches:
-            yield pa.Table.from_batches([batch])
+        # One row group at a time: a scanner of the whole reads ahead of a slow consumer without bound.
+        options = arrow_dataset.ParquetFragmentScanOptions(pre_buffer=False)
+        for fragment in dataset.get_fragments():
+            for group in fragment.split_by_row_group():
+                batches = group.to_batches(
+                    schema=dataset.schema, batch_size=rows, fragment_scan_options=options
+                )
+                for batch in batches:
+                    yield pa.Table.from_batches([batch])
     except PermissionError as error:
         raise FileError(f"'{path}' cannot be read ({error.strerror}): check its permissions") from error
     except (pa.ArrowException, OSError) as error:
