@@ -216,7 +216,7 @@ def default(features: int) -> Settings:
         repulsion_weight=0.3,
         critic_weights=(0.5, 0.5, 1.0),
         known_share=0.25,
-        alarm_evidence=0.5,
+        alarm_evidence=0.25,
         activation_evidence=1.0,
         row_evidence=1.0,
         straight_evidence=1.0,
