@@ -9,6 +9,7 @@ from da3d.detectors.da3d import DoubleAdversarial
 from da3d.detectors.da3d_presets import default, preprint, released
 from da3d.errors import ParameterError
 from da3d.losses import adversarial, alarm, reconstruction
+from da3d.networks import unsquash
 from da3d.seeding import seeded
 from da3d.training import Batch
 
@@ -124,6 +125,26 @@ class TestEquations:
         expected = F.binary_cross_entropy_with_logits(network.alarm_of(v), distance / (1 + distance))
         torch.testing.assert_close(network._against(v), expected)
         assert network.neighbourhood.distance(network.view(x[:50])).median() < distance.min()
+
+    def test_a_generated_row_is_one_row_in_every_view(self):
+        network, _ = model(default(6))
+        born = network.born(torch.randn(50, network.target.code_width))
+        z = unsquash(born[:, :6])
+        again = network.view(network.views.from_standard(z))
+        torch.testing.assert_close(born, again, rtol=1e-3, atol=1e-3)
+
+    def test_generated_codes_stay_within_reach_of_normal_codes(self):
+        network, x = model(default(6))
+        limit = 1.2 * network.encode(x).square().sum(1).mean().sqrt()
+        torch.testing.assert_close(1.2 * network.code_norm, limit)
+        for parameter in network.generator.parameters():
+            parameter.data.mul_(50)
+        norms = network.generate(Batch(x, NONE)).norm(dim=1)
+        assert norms.max() <= limit * 1.001
+        free, _ = model(preprint(6))
+        for parameter in free.generator.parameters():
+            parameter.data.mul_(50)
+        assert free.generate(Batch(x, NONE)).norm(dim=1).max() > 10 * limit  # the paper has no such bound
 
     def test_known_anomalies_train_the_alarm_only(self):
         network, x = model(default(6))

@@ -55,6 +55,19 @@ def test_spectral_layers_have_norm_one_and_are_lipschitz():
     assert ((network(x) - network(y)).abs()[:, 0] <= 1.05 * (x - y).norm(dim=1)).all()
 
 
+def test_spectral_layers_are_bounded_before_any_training():
+    network = MLP(5, [40, 20, 10], 1, lipschitz=True).eval()
+    assert network(torch.randn(200, 5) * 100).abs().max() < 500
+
+
+def test_few_outputs_do_not_depend_on_the_row_s_place():
+    layer = MLP(9, [], 7).output
+    x, order = torch.randn(512, 9), torch.randperm(512)
+    with torch.inference_mode():
+        assert torch.equal(layer(x)[order], layer(x[order]))
+        torch.testing.assert_close(layer(x), x @ layer.weight.T + layer.bias)
+
+
 def test_autoencoder_activations():
     target = Autoencoder(8, [6, 4, 2], unit=True).eval()
     x = torch.rand(5, 8)
