@@ -173,7 +173,7 @@ def test_inspect_tells_what_a_pipeline_holds(tmp_path):
     )
     assert facts["schema"] == fitted.encoder_.schema_.to_json()
     assert facts["calibration_rows"] == len(fitted.calibration_.scores)
-    assert facts["threshold"] == {"rule": "fpr", "value": 0.01}
+    assert facts["threshold"] == {"rule": "fpr", "value": fitted.rule.value}
     assert facts["contamination"] == 0.1
     assert facts["bytes"] == path.stat().st_size > sum(facts["members"].values())
     assert facts["versions"]["torch"] == torch.__version__

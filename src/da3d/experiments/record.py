@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -178,7 +179,7 @@ class Records:
         except FileError:
             return Found("stale")
         changed = None not in (cell.content, record.content) and cell.content != record.content
-        if changed or record.digest != cell.digest:
+        if changed or _what(record.configuration) != _what(cell.configuration):
             return Found("stale")
         return Found("finished" if record.error is None else "failed", record)
 
@@ -214,6 +215,14 @@ class Records:
                 f"the folder '{self.path(cell).parent}' cannot be written ({error.strerror}); "
                 "give another for the results."
             ) from error
+
+
+def _what(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what says only how it is carried out: the same model on other threads."""
+    detector = dict(configuration["detector"])
+    parameters = detector.get("parameters") or {}
+    detector["parameters"] = {k: v for k, v in parameters.items() if k not in ("device", "threads")}
+    return {**configuration, "detector": detector}
 
 
 def scores_digest(scores: Scores) -> str:
