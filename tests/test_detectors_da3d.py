@@ -32,7 +32,7 @@ def model(settings, rows=200, features=6):
 
 
 class TestPresets:
-    """The numbers that METHODS.md of the authors' paper and code give, one by one."""
+    """The numbers of the paper and of the authors' later code, one by one."""
 
     def test_preprint(self):
         s = preprint(126)
