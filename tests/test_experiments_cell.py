@@ -233,3 +233,15 @@ def test_values_as_json():
         "b": [0, 1],
         "d": "SimpleNamespace",
     }
+
+
+def test_threads_do_not_make_a_record_stale_but_a_parameter_does(tmp_path):
+    from da3d.experiments.record import _what
+
+    base = {
+        "detector": {"name": "da3d", "parameters": {"sigma": 2.0, "threads": 1, "device": "cpu"}},
+        "seed": 0,
+    }
+    other = {"detector": {"name": "da3d", "parameters": {"sigma": 2.0}}, "seed": 0}
+    changed = {"detector": {"name": "da3d", "parameters": {"sigma": 3.0}}, "seed": 0}
+    assert _what(base) == _what(other) != _what(changed)
