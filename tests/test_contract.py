@@ -12,6 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from contract import QUICK, VARIANTS, quick
 from da3d.detectors import DETECTORS, NetworkDetector
 from da3d.errors import LabelError, LabelWarning, ParameterError, TableError
+from da3d.persistence import load, save
 from da3d.pipeline import AnomalyPipeline
 
 TINY = {"da3d": {"steps": (6, 2, 4), "batch_size": 32}}
@@ -161,6 +162,20 @@ def test_every_parameter_is_documented(name):
 def test_clone_keeps_parameters(name):
     detector = quick(name)
     assert repr(clone(detector).get_params()) == repr(detector.get_params())
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_images_are_rows_of_pixels(name, tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, size=(40, 1, 8, 8))
+    detector = quick(name).fit(images)
+    assert detector.image_shape_ == (1, 8, 8)
+    scores = detector.anomaly_score(images)
+    save(detector, tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert loaded.image_shape_ == (1, 8, 8)
+    np.testing.assert_array_equal(loaded.anomaly_score(images.reshape(40, 64)), scores)
+    with pytest.raises(TableError, match="learned from"):
+        detector.anomaly_score(images.reshape(40, 1, 4, 16))
 
 
 @pytest.mark.parametrize("name", [n for n, d in DETECTORS.items() if issubclass(d, NetworkDetector)])

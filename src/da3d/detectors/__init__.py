@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from da3d.detectors.base import Detector, NetworkDetector, known_anomalies
+from da3d.detectors.base import Detector, known_anomalies
 from da3d.detectors.da3d import DA3D
+from da3d.detectors.network import NetworkDetector
 from da3d.detectors.reference import KNN, BaggedNN, IsolationForest, Mahalanobis
 from da3d.errors import ParameterError
 

@@ -1,4 +1,4 @@
-"""Arrays outside, tensors inside: the face that every detector shows, and the way a network fills it.
+"""The face that every detector shows.
 
 Scores have one direction in this library: `anomaly_score` is higher for stranger rows. scikit-learn's
 convention (higher is more normal) is kept under scikit-learn's names; the sign flips in `score_samples` and
@@ -7,37 +7,20 @@ nowhere else.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from da3d.errors import LabelError, LabelWarning, ParameterError, TableError
-from da3d.seeding import seeded
-from da3d.training import Callback, Checkpoint, Phase, train
 
-__all__ = ["Detector", "NetworkDetector", "known_anomalies", "pick_device"]
-
-# Rows per forward pass: small enough for the cache and for bounded memory, large enough for the BLAS.
-_CHUNK = 512
-# Passes are padded to a multiple of this, so that a row meets the same kernels whatever its neighbours.
-_PAD = 64
-# Values beyond so many deviations are as far as it gets: their squares still fit a float32.
-_FAR = 1e9
+__all__ = ["Detector", "known_anomalies"]
 
 
 class Detector(OutlierMixin, BaseEstimator, ABC):
@@ -54,6 +37,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only if the training rows had names.
+    image_shape_ : tuple of three ints, or None
+        (channels, height, width) if it learned from images. An image is a row of its pixels.
     seed_ : int
         The integer that `random_state` came to.
     """
@@ -69,7 +54,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
         Parameters
         ----------
-        X : array-like of shape (rows, features)
+        X : array-like of shape (rows, features) or (rows, channels, height, width)
             Finite numbers, at least two rows.
         y : array-like of shape (rows,), optional
             1 marks a known anomaly, 0 a row believed normal. Known anomalies are never treated as normal.
@@ -77,7 +62,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         Raises
         ------
         TableError
-            `X` is not a finite two-dimensional array of numbers.
+            `X` is not a finite array of numbers with two axes, or four for images.
         LabelError
             `y` has missing values or another length, or leaves fewer than two normal rows.
         ParameterError
@@ -117,6 +102,17 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         return -self._score(rows).astype(np.float64)
 
     def _validated(self, X: ArrayLike, *, reset: bool) -> NDArray[np.float64]:
+        shape = None
+        if isinstance(X, np.ndarray) and X.ndim == 4:
+            shape, X = (X.shape[1], X.shape[2], X.shape[3]), X.reshape(len(X), -1)
+        if reset:
+            self.image_shape_: tuple[int, int, int] | None = shape
+        elif shape is not None and shape != self.image_shape_:
+            learned = f"{self.image_shape_} images" if self.image_shape_ else "rows of a table"
+            raise TableError(
+                f"X holds images of shape {shape} (channels, height, width), but the detector learned from "
+                f"{learned}; give the same kind."
+            )
         try:
             return validate_data(self, X, reset=reset, dtype=np.float64, ensure_min_samples=2 if reset else 1)
         except ValueError as error:
@@ -144,136 +140,6 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
         The parameters, `n_features_in_`, `feature_names_in_`, `offset_` and `seed_` are already set.
         """
-
-
-class NetworkDetector(Detector):
-    """A detector that is a module and a schedule.
-
-    A subclass builds its module in `_build` and its phases in `_schedule`.
-
-    Attributes
-    ----------
-    network_ : Module
-        Maps a tensor of rows to one score each.
-    history_ : History
-        Losses and monitored values of the training.
-    """
-
-    device: str
-    threads: int
-    callbacks: Sequence[Callback]
-    checkpoint: str | Path | None
-
-    @abstractmethod
-    def _build(self, features: int) -> nn.Module:
-        """The untrained module for rows of this width."""
-
-    @abstractmethod
-    def _schedule(self, network: Any, rows: int, known: int) -> Sequence[Phase]:
-        """How the module learns from so many normal rows and known anomalies."""
-
-    def _learn(self, normal: NDArray[np.float64], known: NDArray[np.float64]) -> None:
-        device = pick_device(self.device)
-        checkpoint = self._checkpoint(normal, known)
-        with seeded(self.seed_, device), _threads(self.threads):
-            self.network_ = self._build(normal.shape[1]).to(device)
-            self.center_, self.unit_ = normal.mean(0), normal.std(0)
-            self.unit_[~(self.unit_ > 1e-12 * np.abs(self.center_))] = 1.0
-            rows, anomalies = self._tensor(normal, device), self._tensor(known, device)
-            rows = self._prepare(self.network_, rows)
-            self.history_ = train(
-                self.network_,
-                self._schedule(self.network_, len(rows), len(anomalies)),
-                rows,
-                anomalies,
-                callbacks=self.callbacks,
-                checkpoint=checkpoint,
-            )
-        if checkpoint is not None:
-            checkpoint.remove()
-
-    def _prepare(self, network: Any, rows: Tensor) -> Tensor:
-        """The rows to learn from, of those believed normal: all of them unless a subclass leaves some out."""
-        return rows
-
-    def _tensor(self, rows: NDArray[np.float64], device: torch.device) -> Tensor:
-        """Rows in float32, shifted and scaled first so that a large offset does not eat a column's digits."""
-        scaled = np.clip((rows - self.center_) / self.unit_, -_FAR, _FAR)
-        return torch.from_numpy(scaled.astype(np.float32)).to(device)
-
-    def _checkpoint(self, normal: NDArray[np.float64], known: NDArray[np.float64]) -> Checkpoint | None:
-        if self.checkpoint is None:
-            return None
-        if self.random_state is None:
-            raise ParameterError(
-                "checkpoint is set but random_state is None: a fit can only be continued under the same "
-                "seed. Give random_state an integer."
-            )
-        parameters = {
-            k: repr(v) for k, v in self.get_params().items() if k not in ("callbacks", "checkpoint")
-        }
-        digest = hashlib.sha256(json.dumps([type(self).__name__, parameters], sort_keys=True).encode())
-        digest.update(np.ascontiguousarray(normal).tobytes() + b"|" + np.ascontiguousarray(known).tobytes())
-        return Checkpoint(Path(self.checkpoint), digest.hexdigest())
-
-    def _score(self, rows: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
-        scores = np.empty(len(rows), dtype=np.float32)
-        device = next(self.network_.parameters()).device
-        with torch.inference_mode():
-            for start in range(0, len(rows), _CHUNK):
-                chunk = self._tensor(rows[start : start + _CHUNK], device)
-                padded = F.pad(chunk, (0, 0, 0, -len(chunk) % _PAD))
-                scores[start : start + len(chunk)] = self.network_(padded)[: len(chunk)].cpu().numpy()
-        return scores
-
-    def fitted_arrays(self) -> dict[str, NDArray[Any]]:
-        """The columns' centers and units, and the module's parameters and buffers."""
-        state = {name: tensor.cpu().numpy() for name, tensor in self.network_.state_dict().items()}
-        return {"center": self.center_, "unit": self.unit_} | {f"network.{k}": v for k, v in state.items()}
-
-    def restore(self, arrays: dict[str, NDArray[Any]], estimators: dict[str, BaseEstimator]) -> None:
-        """Build the module and load its parameters and buffers."""
-        device = pick_device(self.device)
-        with seeded(0, torch.device("cpu")):
-            self.network_ = self._build(self.n_features_in_)
-        self.center_, self.unit_ = arrays["center"], arrays["unit"]
-        self.network_.load_state_dict(
-            {
-                k.removeprefix("network."): torch.from_numpy(v)
-                for k, v in arrays.items()
-                if k.startswith("network.")
-            }
-        )
-        self.network_.to(device).eval()
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of that name; "auto" is CUDA if there is one, else the CPU.
-
-    Raises
-    ------
-    ParameterError
-        The device is unknown or not available here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(name.split(":")[0], False):
-        usable = ", ".join(kind for kind, usable in available.items() if usable)
-        raise ParameterError(
-            f"device is {name!r}, which is not available here; use 'auto' or one of: {usable}."
-        )
-    return torch.device(name)
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:

@@ -37,7 +37,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from da3d.counterexamples import latent, noise
-from da3d.detectors.base import NetworkDetector
+from da3d.detectors.network import NetworkDetector
 from da3d.detectors.da3d_presets import PRESETS, Preset, Settings
 from da3d.errors import ParameterError
 from da3d.losses import adversarial, alarm, reconstruction

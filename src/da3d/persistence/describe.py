@@ -52,6 +52,7 @@ def detector(model: Detector) -> Parts[models.DetectorRecord]:
         offset=model.offset_,
         features=int(model.n_features_in_),
         feature_names=_names(model),
+        image_shape=None if model.image_shape_ is None else list(model.image_shape_),
         history=_rows(history) if isinstance(history, History) else None,
         transposed=transposed,
     )

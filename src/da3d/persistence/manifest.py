@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from da3d.errors import ModelFileError, ParameterError
 
@@ -53,6 +53,8 @@ class DetectorRecord(Template):
     ----------
     seed, offset, features, feature_names
         `seed_`, `offset_`, `n_features_in_` and `feature_names_in_`.
+    image_shape : list of three ints, or None
+        `image_shape_`.
     history : list of dict or None
         Rows of `history_`, if the detector has one.
     transposed : list of str
@@ -64,6 +66,7 @@ class DetectorRecord(Template):
     offset: float
     features: int
     feature_names: list[str] | None
+    image_shape: Annotated[list[int], Field(min_length=3, max_length=3)] | None
     history: list[dict[str, str | int | float]] | None
     transposed: list[str]
 

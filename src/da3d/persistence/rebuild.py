@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from da3d.detectors import Detector, make_detector
-from da3d.detectors.base import pick_device
+from da3d.detectors.network import pick_device
 from da3d.errors import ModelFileError, ParameterError
 from da3d.persistence import manifest as models
 from da3d.persistence.archive import ENCODER, estimator_member
@@ -45,6 +45,7 @@ def detector(
     if record.feature_names is not None:
         model.feature_names_in_ = np.asarray(record.feature_names, dtype=object)
     model.offset_, model.seed_ = record.offset, record.seed
+    model.image_shape_ = None if record.image_shape is None else cast(Any, tuple(record.image_shape))
     if record.history is not None:
         cast(Any, model).history_ = History(record.history)
     found = {name: array.T if name in record.transposed else array for name, array in arrays.items()}
