@@ -100,6 +100,32 @@ def test_results_may_lie_elsewhere(trial):
     assert '"finished": 1' in run("status", "trial.toml", "--results", "else", "--json").stdout
 
 
+def test_images_with_known_anomalies_from_nothing_to_a_table(trial):
+    (trial / "images.toml").write_text(
+        'title = "Digits"\nbudget = "quick"\nseeds = [0]\ncontamination = [0.0, 0.01]\n'
+        '[[data]]\nname = "digits"\nsplit = "a3"\nmax_train = 150\nmax_test = 200\n'
+        "normal = [0, 1, 2, 3]\nanomalous = [6, 7, 8, 9]\nknown = 25\nknown_groups = [6, 7]\n"
+        '[[detector]]\nlabel = "near"\nname = "knn"\n'
+        '[[detector]]\nlabel = "da3d"\nname = "da3d"\nparameters = { steps = [5, 5, 5] }\n'
+    )
+    done = run("run", "images.toml")
+    assert done.exit_code == 0, done.output
+    record = json.loads((trial / "results" / "images" / "digits" / "0.01" / "da3d" / "0.json").read_text())
+    assert record["configuration"]["data"] == {
+        "name": "digits",
+        "split": "a3",
+        "max_train": 150,
+        "max_test": 200,
+        "normal": ["0", "1", "2", "3"],
+        "anomalous": ["6", "7", "8", "9"],
+        "known": 25,
+        "known_groups": ["6", "7"],
+    }
+    assert record["train"] == {"rows": 150 + 1 + 25, "anomalies": 1}
+    assert (record["columns"], record["error"]) == (64, None)
+    assert "| digits " in run("table", "images.toml").stdout
+
+
 def test_long_lines_of_a_table_are_neither_broken_nor_cut(trial):
     labels = [f"a detector with a long name {number}" for number in range(6)]
     entries = "".join(f'[[detector]]\nlabel = "{label}"\nname = "knn"\n' for label in labels)

@@ -155,7 +155,9 @@ def load_width(path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--detector", "nope"], ["nope", "da3d, knn"]),
+        (["--detector", "nope"], ["nope", "one of da3d, "]),
+        (["--detector", "mahalanobi"], ["did you mean 'mahalanobis'?"]),
+        (["--detector", "pyod:ECOD"], ["pyod:ECOD", "cannot be kept in a model file"]),
         (["--detector", "knn", "--param", "trees=3"], ["knn has no parameter trees", "neighbors"]),
         (["--param", "steps"], ["KEY=VALUE"]),
         (["--param", "preset=nope"], ["preset is 'nope'"]),

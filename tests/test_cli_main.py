@@ -89,7 +89,7 @@ def test_help_imports_nothing_heavy(line):
 
 def test_help_names_every_command_and_every_exit_code():
     text = " ".join(run("--help").stdout.split())
-    for name in ("demo", "fit", "score", "evaluate", "inspect", "datasets"):
+    for name in ("demo", "fit", "score", "evaluate", "explain", "inspect", "datasets"):
         assert name in text
     for code in ("0 success", "1 unexpected", "2 a mistake", "3 training diverged", "130 interrupted"):
         assert code in text

@@ -18,7 +18,7 @@ from da3d.persistence import load
 from da3d.preprocessing import read_table
 from test_cli_main import process, refused, run, write_toy
 
-VERDICTS = ["anomaly_score", "p_value", "is_anomaly"]
+VERDICTS = ["anomaly_score", "p_value", "severity", "is_anomaly"]
 RULES = {"fpr": 0.05, "budget": 100, "top": 7, "fdr": 0.5}
 
 

@@ -15,7 +15,20 @@ from da3d.errors import LabelError, LabelWarning, ParameterError, TableError
 from da3d.persistence import load, save
 from da3d.pipeline import AnomalyPipeline
 
-TINY = {"da3d": {"steps": (6, 2, 4), "batch_size": 32}}
+TINY = {
+    "da3d": {"steps": (6, 2, 4), "batch_size": 32},
+    "a3": {"steps": (6, 6), "batch_size": 32},
+    "autoencoder": {"steps": 6, "batch_size": 32},
+    "adversarial-autoencoder": {"steps": 6, "batch_size": 32},
+    "vae": {"steps": 6, "batch_size": 32},
+    "dagmm": {"steps": 6, "batch_size": 32},
+    "devnet": {"steps": 6, "batch_size": 32},
+    "fencegan": {"steps": (2, 6), "batch_size": 32},
+    "deep-svdd": {"steps": (6, 6), "batch_size": 32},
+    "deep-sad": {"steps": (6, 6), "batch_size": 32},
+}
+# Nothing is drawn; `lof` and `ocsvm` draw rows from larger tables only.
+DETERMINISTIC = {"knn", "mahalanobis", "mcd", "lof", "ocsvm", "pca", "ecod"}
 CALIBRATED = "a verdict is calibrated for new rows: with few held-out rows no training row need be flagged"
 
 
@@ -49,7 +62,7 @@ def test_same_seed_same_scores(name, rows):
     np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("name", [name for name in DETECTORS if name not in ("knn", "mahalanobis")])
+@pytest.mark.parametrize("name", [name for name in DETECTORS if name not in DETERMINISTIC])
 def test_another_seed_another_model(name, rows):
     first, second = (quick(name, random_state=seed).fit(rows).anomaly_score(rows) for seed in (0, 1))
     assert not np.array_equal(first, second)
@@ -209,6 +222,8 @@ def _watch(update, network, seen):
     """Make an update check, at each of its steps, that it moves what it trains and nothing else."""
     named = {id(p) for module in update.trains for p in module.parameters()}
     make = update.optimizer
+    if isinstance(make, str):
+        return  # its steps are those of another update's optimiser, which is watched
 
     def wrapped(parameters):
         optimizer = make(parameters)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,12 @@ from da3d.datasets.base import Dataset, LabelledTable, register
 from da3d.errors import FileError, InputError, LabelError, ParameterError, TableError
 
 BUNDLED = ("breast_cancer", "digits")
+TABLES = """
+    breast_cancer census_income covertype creditcard creditcard_part doh ids2018 kddcup99 mammography
+    nsl_kdd unsw_nb15 unsw_nb15_part url
+"""
+IMAGES = "cifar10 cifar10_part digits emnist_letters fashion_mnist mnist mnist_letters"
+NAMES = [*TABLES.split(), *IMAGES.split()]
 
 
 @pytest.fixture(autouse=True)
@@ -24,11 +31,29 @@ def _nothing_cached(monkeypatch, tmp_path):
 
 def test_the_list_holds_every_registered_set_with_its_papers():
     listed = datasets.list_datasets()
-    assert [dataset.name for dataset in listed] == ["breast_cancer", "digits", "mammography", "nsl_kdd"]
+    assert [dataset.name for dataset in listed] == NAMES
     for dataset in listed:
         assert dataset.source.startswith("https://")
         assert all((dataset.title, dataset.licence, dataset.citation, dataset.normal_rule))
         assert 0 < dataset.anomalies < dataset.rows
+
+
+def arrival(dataset):
+    """How the rows get to a machine."""
+    if not (dataset.files or dataset.prepared or dataset.by_hand):
+        return "bundled"
+    return "download" if dataset.files else "by hand" if dataset.by_hand else "prepared elsewhere"
+
+
+def test_the_document_has_the_table_of_all_sets():
+    document = (Path(__file__).parents[1] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    shown = document.split("<!-- sets -->\n")[1].split("<!-- /sets -->")[0].splitlines()[2:]
+    expected = [
+        f"| `{each.name}` | [{each.title}]({each.source}) | {each.rows:,} | {each.features:,} | "
+        f"{each.anomalies:,} | {each.normal_rule} | {each.licence} | {arrival(each)} |"
+        for each in datasets.list_datasets()
+    ]
+    assert shown == expected, "\n".join(expected)
 
 
 def test_names_are_found_with_either_dash():
@@ -37,7 +62,7 @@ def test_names_are_found_with_either_dash():
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
     with pytest.raises(
-        InputError, match=r"'mamography'. Did you mean 'mammography'\? Known: breast_cancer, digits"
+        InputError, match=r"'mamography'. Did you mean 'mammography'\? Known: breast_cancer, census_income"
     ):
         datasets.get_dataset("mamography")
     with pytest.raises(InputError, match="adbench/cardio"):
@@ -77,8 +102,11 @@ def test_digits_six_to_nine_are_the_anomalies():
 
 
 def test_what_is_not_here_is_downloadable():
-    assert {datasets.state(datasets.get_dataset(name)) for name in ("nsl_kdd", "mammography")} == {
-        "downloadable"
+    states = {dataset.name: datasets.state(dataset) for dataset in datasets.list_datasets()}
+    by_hand = {"doh", "url", "unsw_nb15", "unsw_nb15_part", "creditcard_part", "cifar10_part"}
+    assert {name for name, state in states.items() if state == "not available here"} == by_hand
+    assert {name for name, state in states.items() if state == "downloadable"} == {*NAMES} - by_hand - {
+        *BUNDLED
     }
 
 

@@ -88,6 +88,54 @@ def test_a_download_that_its_reader_refuses_leaves_nothing(served, folders):
     assert list(folders[1].iterdir()) == []
 
 
+def test_the_digest_of_a_first_download_is_remembered(served, folders):
+    folder, address = served
+    (folder / "small.txt").write_bytes(CONTENT)
+    remote = RemoteFile(f"{address}/small.txt", save_as="set/small.txt")
+    assert cache.official(remote, PAGE, Path.read_bytes) == CONTENT
+    beside = folders[1] / "set" / "small.txt.sha256"
+    assert beside.read_text().strip() == DIGEST
+    (folders[1] / "set" / "small.txt").write_bytes(b"changed on disk")
+    with pytest.raises(
+        FileError, match=r"is damaged: .*if the publisher has changed the file, delete .*sha256"
+    ):
+        cache.official(remote, PAGE, Path.read_bytes)
+    (folders[1] / "set" / "small.txt").unlink()
+    (folder / "small.txt").write_bytes(b"changed on the server")
+    with pytest.raises(FileError, match=rf"did not deliver the file expected \(SHA-256 {DIGEST}\) \(if the"):
+        cache.official(remote, PAGE, Path.read_bytes)
+    beside.unlink()
+    assert cache.official(remote, PAGE, Path.read_bytes) == b"changed on the server"
+
+
+def test_files_that_are_read_together_are_kept_or_deleted_together(served, folders):
+    folder, address = served
+    for name in ("a", "b"):
+        (folder / name).write_bytes(name.encode())
+    (folders[0] / "a").write_bytes(b"mine")
+    remotes = [RemoteFile(f"{address}/{name}") for name in ("a", "b")]
+
+    def refuse(paths):
+        raise FileError(str([path.read_bytes() for path in paths]))
+
+    with pytest.raises(FileError, match=r"mine.*b'b'"):
+        cache.officials(remotes, PAGE, refuse)
+    assert (folders[0] / "a").exists()
+    assert list(folders[1].iterdir()) == []
+    assert cache.officials(remotes, PAGE, lambda paths: [path.name for path in paths]) == ["a", "b"]
+
+
+def test_files_for_a_person_to_fetch(folders):
+    with pytest.raises(FileError, match=rf"a and b cannot be downloaded by a program. Get them .*{PAGE}"):
+        cache.by_hand(["a", "b"], PAGE)
+    for name in ("a", "b"):
+        (folders[0] / name).write_bytes(CONTENT)
+    assert cache.by_hand(["a", "b"], PAGE) == (folders[0] / "a", folders[0] / "b")
+    (folders[0] / "MANIFEST.json").write_text(json.dumps({"files": [{"name": "b", "sha256": "0" * 64}]}))
+    with pytest.raises(FileError, match="b is damaged"):
+        cache.by_hand(["a", "b"], PAGE)
+
+
 def test_a_file_that_the_user_provided_is_never_deleted(folders):
     given = folders[0] / "small.txt"
     given.write_bytes(b"something else")

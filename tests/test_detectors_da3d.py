@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from da3d.detectors.da3d import DoubleAdversarial
 from da3d.detectors.da3d_presets import default, preprint, released
 from da3d.errors import ParameterError
 from da3d.losses import adversarial, alarm, reconstruction
-from da3d.networks import unsquash
+from da3d.networks import ConvolutionalAutoencoder, unsquash
+from da3d.persistence import load, save
 from da3d.seeding import seeded
 from da3d.training import Batch
 
@@ -280,3 +283,71 @@ def test_codes_have_the_codes_width(rows):
     detector = DA3D(steps=(4, 2, 4), random_state=0).fit(rows)
     assert detector.codes(rows).shape == (60, detector.settings_.widths[-1])
     assert detector.generated_codes(25, seed=1).shape == (25, detector.settings_.widths[-1])
+
+
+@pytest.mark.parametrize("preset", ["default", "preprint"])
+@pytest.mark.parametrize("inner", ["devnet", "deep-sad"])
+class TestInnerDetectors:
+    """The game around other semi-supervised detectors."""
+
+    def budget(self, preset):
+        budget = {"steps": (60, 30, 30)} if preset == "default" else {"epochs": (5, 3, 3)}
+        return {"preset": preset, **budget, "random_state": 0}
+
+    def test_the_game_trains_them(self, rows, far_rows, preset, inner):
+        detector = DA3D(alarm=inner, **self.budget(preset)).fit(rows)
+        assert {"alarm", "generator", "critic"} <= {name for row in detector.history_ for name in row}
+        alarm_alone = detector.network_.alarm_of(detector.network_.view(tensors(detector, far_rows)))
+        normal = detector.network_.alarm_of(detector.network_.view(tensors(detector, rows)))
+        assert alarm_alone.median() > normal.median()
+
+    def test_it_is_kept_in_a_model_file(self, rows, preset, inner, tmp_path):
+        detector = DA3D(alarm=inner, **self.budget(preset)).fit(rows)
+        save(detector, tmp_path / "model")
+        np.testing.assert_array_equal(
+            load(tmp_path / "model").anomaly_score(rows), detector.anomaly_score(rows)
+        )
+
+
+def tensors(detector, rows):
+    return detector._tensor(rows, CPU)
+
+
+def test_inner_losses_are_those_of_their_papers():
+    deviating, _ = model(replace(default(6), alarm="devnet"))
+    scores = torch.tensor([0.5, -2.0, 7.0])
+    assert deviating._taught(scores, 0.0) == pytest.approx((0.5 + 2 + 7) / 3)
+    assert deviating._taught(scores, 1.0) == pytest.approx((4.5 + 7 + 0) / 3)
+    sphere, x = model(replace(default(6), alarm="deep-sad"))
+    distance = sphere.alarm_of(sphere.view(x))
+    assert (distance >= 0).all()
+    torch.testing.assert_close(sphere._taught(distance, 0.0), distance.mean())
+    torch.testing.assert_close(sphere._taught(distance, 1.0), (1 / (distance + 1e-6)).mean())
+
+
+class TestImages:
+    """Rows of pixels share one scale; the faithful presets use the authors' convolutions."""
+
+    images = np.random.default_rng(0).integers(0, 256, size=(40, 1, 8, 8))
+
+    @pytest.mark.parametrize("preset", ["preprint", "released"])
+    def test_faithful_presets_convolve(self, preset):
+        detector = DA3D(preset, epochs=(1, 1, 1), random_state=0).fit(self.images)
+        assert isinstance(detector.network_.target, ConvolutionalAutoencoder)
+        assert detector.settings_.alarm_widths == (1000, 500, 200, 75)
+        seen = detector.network_.view(tensors(detector, self.images.reshape(40, -1)))
+        assert (seen.min(), seen.max()) == (0, 1)
+        assert detector.generated_codes(5).shape == (5, detector.network_.target.code_width)
+
+    def test_authors_sizes(self):
+        detector = DA3D("released", epochs=(0, 0, 0), random_state=0).fit(
+            np.random.default_rng(0).uniform(size=(20, 1, 28, 28))
+        )
+        assert detector.network_.target.code_width == 16
+        assert detector.network_.target.activation_width("decoder") == 6880
+
+    def test_default_is_dense_with_one_scale(self):
+        detector = DA3D(steps=(3, 1, 2), random_state=0).fit(self.images)
+        assert not isinstance(detector.network_.target, ConvolutionalAutoencoder)
+        assert detector.settings_.views == ("standard",)
+        assert len(detector.network_.views.unit.unique()) == 1

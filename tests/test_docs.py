@@ -22,7 +22,15 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], key=lambda path: path.relative_to(ROOT).as_posix()
 )
-TUTORIALS = ["README.md", "docs/all-of-da3d.md"]  # every block of these runs, in order, in one folder
+# Every block of these runs, in order, in one folder.
+TUTORIALS = [
+    "README.md",
+    "docs/all-of-da3d.md",
+    "docs/datasets.md",
+    "docs/drift.md",
+    "docs/explain.md",
+    "docs/feedback.md",
+]
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")

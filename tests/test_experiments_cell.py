@@ -112,6 +112,13 @@ def test_a_file_of_ones_own(tmp_path, kinds, anomaly):
     assert run_cell(cell)[0].metrics["auc"] > 0.99
 
 
+def test_known_anomalies_of_a_file_of_ones_own(tmp_path):
+    write_own(tmp_path, (0, 7))
+    entry = 'path = "own.csv"\nlabel = "kind"\nanomaly = 7\nknown = 4\nknown_groups = 7\n'
+    split = split_of(one_cell(tmp_path, entry))
+    assert (split.train_labels.sum(), split.test_labels.sum()) == (4, 8)
+
+
 def test_faults_of_a_file_of_ones_own(tmp_path):
     write_own(tmp_path)
     entry = 'path = "own.csv"\nlabel = "kind"\nanomaly = "attack"\n'
@@ -160,6 +167,63 @@ def test_max_train_and_max_test_keep_the_shares(tmp_path):
 def test_the_tested_rows_of_the_papers_split_do_not_depend_on_the_seed(tmp_path):
     cell = one_cell(tmp_path, 'name = "breast_cancer"\nsplit = "paper"\nmax_test = 40\n')
     assert split_of(cell).test.index.equals(split_of(replace(cell, seed=9)).test.index)
+
+
+def test_known_anomalies_reach_the_detector(tmp_path, monkeypatch):
+    seen = []
+    fit = AnomalyPipeline.fit
+    monkeypatch.setattr(AnomalyPipeline, "fit", lambda self, X, y=None: (seen.append(y), fit(self, X, y))[1])
+    data = 'name = "breast_cancer"\nsplit = "a3"\nmax_train = 100\n'
+    record, _ = run_cell(one_cell(tmp_path, data + 'known = 5\nknown_groups = "malignant"\n'))
+    assert (record.error, record.train.rows, seen[0].sum()) == (None, 105, 5)
+    assert record.configuration["data"]["known"] == 5
+    assert record.configuration["data"]["known_groups"] == ["malignant"]
+    run_cell(one_cell(tmp_path, data))
+    assert seen[1] is None
+
+
+def test_a_smaller_training_set_keeps_its_known_anomalies(tmp_path):
+    data = 'name = "breast_cancer"\nsplit = "paper"\nmax_train = 50\nknown = 20\n'
+    split = split_of(one_cell(tmp_path, data, contamination=0.1))
+    labels = load_dataset("breast_cancer").labels[split.train.index]
+    assert split.train_labels.sum() == 20
+    assert (labels == (split.hidden_anomalies | (split.train_labels == 1))).all()
+    assert split.contamination_reached == pytest.approx(0.1, abs=0.02)
+    without = split_of(one_cell(tmp_path, data.replace("known = 20\n", ""), contamination=0.1))
+    assert set(without.train.index) == set(split.train.index[split.train_labels == 0])
+
+
+@pytest.mark.parametrize(
+    "split", ["one_class", "paper", "preprint", "a3", "fence_kdd99", "fence_mnist", "fence_cifar10"]
+)
+def test_every_split_of_chosen_classes(tmp_path, split):
+    data = f'name = "digits"\nsplit = "{split}"\nnormal = [0, 1, 2]\nanomalous = [8, 9]\n'
+    made = split_of(one_cell(tmp_path, data))
+    digits = load_dataset("digits").groups
+    assert set(digits[made.train.index]) == {"0", "1", "2"}
+    assert set(digits[made.test.index][made.test_labels == 1]) == {"8", "9"}
+    assert set(made.test_groups) == {"0", "1", "2", "8", "9"}
+    assert made.image_shape == (1, 8, 8)
+
+
+def test_images_go_to_the_detector_as_they_are(tmp_path):
+    data = 'name = "digits"\nmax_train = 200\nmax_test = 300\nanomalous = [6, 7, 8, 9]\n'
+    cell = one_cell(tmp_path, data + "known = 25\nknown_groups = [6, 7]\n")
+    record, scores = run_cell(cell)
+    split = split_of(cell)
+    detector = KNN(random_state=3)
+    detector.fit(split.train.to_numpy().reshape(-1, 1, 8, 8), split.train_labels)
+    assert detector.image_shape_ == (1, 8, 8)
+    assert np.array_equal(scores, detector.anomaly_score(split.test.to_numpy().reshape(-1, 1, 8, 8)))
+    assert record.metrics["auc"] > 0.8
+    assert (record.columns, record.features, record.train.rows) == (64, 64, 225)
+    assert record.configuration["data"]["known_groups"] == ["6", "7"]
+
+
+def test_options_reach_the_data_set(tmp_path):
+    record, _ = run_cell(one_cell(tmp_path, 'name = "digits"\noptions = { pooled = true }\n'))
+    assert record.error.type == "ParameterError"
+    assert record.error.message == "the data set digits has no option 'pooled'; it has none."
 
 
 def test_an_official_split_needs_an_official_test_set(tmp_path):

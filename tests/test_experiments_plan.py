@@ -78,6 +78,27 @@ def test_a_list_of_names_stands_for_several_data_sets(tmp_path):
             ["no official"],
         ),
         ((HEAD, '[[data]]\nname = ["a", "b"]\ntitle = "t"\n', KNN), ["title stands for one"]),
+        (
+            (HEAD, '[[data]]\nname = ["a", "b"]\noptions = { pooled = true }\n', KNN),
+            ["options stands for one data set"],
+        ),
+        ((HEAD, DATA, 'options = { week = "yes" }\n', KNN), ["[[data]] 1, options: should be", "boolean"]),
+        ((HEAD, DATA, "known = 0\n", KNN), ["known: should be greater", "is 0"]),
+        ((HEAD, DATA, "known_groups = [6]\n", KNN), ["say in known how many"]),
+        ((HEAD, DATA, "normal = []\n", KNN), ["normal", "at least 1"]),
+        ((HEAD, DATA, "normal = [1, 2]\nanomalous = [2]\n", KNN), ["'2' is in both normal and anomalous"]),
+        (
+            (HEAD, DATA, "normal = [1]\nknown = 5\nknown_groups = [1]\n", KNN),
+            ["'1' is in known_groups but is no anomaly"],
+        ),
+        (
+            (HEAD, DATA, "anomalous = [6, 7]\nknown = 5\nknown_groups = [7, 8]\n", KNN),
+            ["'8' is in known_groups but is no anomaly"],
+        ),
+        (
+            (HEAD, '[[data]]\npath = "x.csv"\nlabel = "k"\nanomaly = 1\nnormal = [0]\n', KNN),
+            ["normal belongs to name"],
+        ),
     ],
 )
 def test_a_faulty_plan_is_refused_with_one_sentence(tmp_path, parts, words):
@@ -89,7 +110,7 @@ def test_a_faulty_plan_is_refused_with_one_sentence(tmp_path, parts, words):
 
 
 def test_an_unknown_detector_or_parameter_is_refused_before_anything_runs(tmp_path):
-    with pytest.raises(ParameterError, match="'kn' but must be one of default, da3d, knn"):
+    with pytest.raises(ParameterError, match="'kn' but must be one of default, da3d, .*did you mean 'knn'"):
         read(tmp_path, HEAD, DATA, KNN.replace('"knn"', '"kn"')).cells()
     with pytest.raises(ParameterError, match="knn has no parameter depth"):
         read(tmp_path, HEAD, DATA, KNN, "parameters = { depth = 3 }\n").cells()
@@ -126,6 +147,23 @@ def test_the_digest_is_that_of_the_resolved_configuration(tmp_path):
     ]
     assert all(digests(tmp_path, *parts) == before for parts in same)
     assert all(not set(digests(tmp_path, *parts)) & set(before) for parts in other)
+
+
+def test_keys_for_classes_change_a_digest_only_where_they_are_used(tmp_path):
+    before = digests(tmp_path, HEAD, DATA, KNN)
+    keys = (
+        "normal = [1]",
+        'anomalous = ["2"]',
+        "known = 5",
+        "options = { unique_rows = true }",
+        'split = "a3"',
+    )
+    changed = [digests(tmp_path, HEAD, DATA, f"{key}\n", KNN) for key in keys]
+    assert len({*before, *(digest for each in changed for digest in each)}) == 4 * 6
+    for nothing in ("options = {}", "options = { unique_rows = false }"):
+        assert digests(tmp_path, HEAD, DATA, f"{nothing}\n", KNN) == before
+    assert digests(tmp_path, HEAD, DATA, 'normal = ["1"]\n', KNN) == changed[0]  # a digit is the text of it
+    assert set(read(tmp_path, HEAD, DATA, KNN).cells()[0].configuration["data"]) == {"name", "split"}
 
 
 def test_the_default_detector_is_resolved(tmp_path):

@@ -83,6 +83,8 @@ def test_summary_holds_the_four_figures(tied):
         "average_precision": metrics.average_precision(labels, scores),
         "recall_at_1pct_fpr": metrics.recall_at_fpr(labels, scores, 0.01),
         "f1_at_true_rate": metrics.f1_at_true_rate(labels, scores),
+        "precision_at_20pct": metrics.precision_recall_of_top(labels, scores)[0],
+        "recall_at_20pct": metrics.precision_recall_of_top(labels, scores)[1],
     }
 
 
@@ -145,3 +147,15 @@ def test_bad_scores_give_one_clear_sentence(metric, scores, message):
 def test_an_impossible_rate_is_refused(fpr):
     with pytest.raises(ParameterError, match="between 0 and 1"):
         metrics.recall_at_fpr([0, 1], [0.0, 1.0], fpr)
+
+
+def test_precision_and_recall_of_the_strangest_share():
+    labels, scores = [1, 1, 0, 0, 0, 0, 1, 0, 0, 0], [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert metrics.precision_recall_of_top(labels, scores, 0.2) == (1.0, pytest.approx(2 / 3))
+    assert metrics.precision_recall_of_top(labels, scores, 0.3) == (
+        pytest.approx(2 / 3),
+        pytest.approx(2 / 3),
+    )
+    assert metrics.precision_recall_of_top([1, 0, 0, 1, 0], [1, 1, 1, 1, 1], 0.4) == (0.0, 0.0)
+    with pytest.raises(ParameterError, match="share is 0"):
+        metrics.precision_recall_of_top(labels, scores, 0.0)

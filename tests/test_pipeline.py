@@ -119,7 +119,7 @@ class TestVerdicts:
     def test_planted_anomalies_are_found(self, pipeline, mixed):
         verdicts = pipeline.verdicts(mixed.frame)
         assert roc_auc_score(mixed.labels, verdicts["anomaly_score"]) > 0.9
-        assert list(verdicts) == ["anomaly_score", "p_value", "is_anomaly"]
+        assert list(verdicts) == ["anomaly_score", "p_value", "severity", "is_anomaly"]
         assert verdicts["p_value"].between(0, 1, inclusive="right").all()
 
     def test_the_false_positive_rate_holds_for_new_rows(self, pipeline):

@@ -121,6 +121,75 @@ def test_annealing_ends_near_zero():
     assert rates == pytest.approx(expected)
 
 
+def _noting(rates):
+    """An optimiser that notes its learning rate at each step."""
+
+    def make(parameters):
+        optimizer = ADAM(parameters)
+        step = optimizer.step
+        optimizer.step = lambda: (rates.append(optimizer.param_groups[0]["lr"]), step())
+        return optimizer
+
+    return make
+
+
+@pytest.mark.parametrize("anneal", [False, True])
+def test_decay_divides_the_learning_rate(anneal):
+    rates = []
+
+    def phases(model):
+        first = Update(
+            name="first",
+            trains=[model.first],
+            loss=model.loss_of_first,
+            optimizer=_noting(rates),
+            decay=0.5,
+        )
+        return [Phase(name=name, updates=[first], steps=4, anneal=anneal) for name in ("one", "two")]
+
+    fit(phases)
+    annealed = [0.5 * (1 + math.cos(math.pi * t / 4)) if anneal else 1.0 for t in range(4)]
+    assert rates == pytest.approx([1e-2 * annealed[t] / (1 + 0.5 * t) for t in range(4)] * 2)
+
+
+def _pulling(model, strong, weak):
+    """A strong pull on a bias in one direction and a weak one in the other."""
+    update = partial(Update, trains=[model.first], decay=0.5)
+    updates = [
+        update(name="strong", loss=lambda _: model.first.bias.sum(), optimizer=strong),
+        update(name="weak", loss=lambda _: -0.001 * model.first.bias.sum(), optimizer=weak),
+    ]
+    return [Phase(name="one", updates=updates, steps=20, batch_size=8)]
+
+
+def test_updates_can_share_an_optimiser():
+    rates = []
+    _, history = fit(lambda model: _pulling(model, _noting(rates), "strong"))
+    assert rates == pytest.approx([1e-2 / (1 + 0.5 * t) for t in range(40)])
+    assert set(history.rows[0]) == {"phase", "step", "strong", "weak"}
+
+
+def test_only_next_to_a_large_loss_does_adam_see_that_another_is_small():
+    with seeded(0, CPU):
+        before = Two().first.bias.sum().item()
+    shared, _ = fit(lambda model: _pulling(model, ADAM, "strong"))
+    apart, _ = fit(lambda model: _pulling(model, ADAM, ADAM))
+    assert apart.first.bias.sum().item() == pytest.approx(before, abs=1e-4)
+    assert shared.first.bias.sum().item() < before - 0.01
+
+
+def test_a_killed_fit_with_a_shared_optimiser_continues_to_the_same_model(tmp_path):
+    def phases(model):
+        return _pulling(model, ADAM, "strong")
+
+    whole, _ = fit(phases)
+    path = tmp_path / "fit.ckpt"
+    with pytest.raises(KeyboardInterrupt):
+        fit(phases, callbacks=[Interrupt("one", 7)], checkpoint=Checkpoint(path, "me", every=0.0))
+    resumed, _ = fit(phases, seed=99, checkpoint=Checkpoint(path, "me"))
+    assert torch.equal(whole.first.bias, resumed.first.bias)
+
+
 def test_clip_bounds_the_gradient():
     norms = []
 

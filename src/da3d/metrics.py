@@ -99,24 +99,58 @@ def f1_at_true_rate(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     return float(checked_labels[flagged].mean())
 
 
+def precision_recall_of_top(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, share: float = 0.2
+) -> tuple[float, float]:
+    """Precision and recall when this share of all rows is flagged, the strangest first.
+
+    The rule of DAGMM, ALAD and Fence GAN on KDD99. Where equal scores straddle the cut, the normal rows are
+    flagged first.
+
+    Parameters
+    ----------
+    labels, scores : array_like, shape (rows,)
+        As in `roc_auc`.
+    share : float
+        Share of the rows that is flagged, in (0, 1]; at least one row is.
+
+    Raises
+    ------
+    ParameterError
+        `share` lies outside (0, 1].
+    LabelError, InputError
+        As in `roc_auc`.
+    """
+    if not 0.0 < share <= 1.0:
+        raise ParameterError(f"share is {share}, but the share of flagged rows lies in (0, 1].")
+    checked_labels, checked_scores = _checked(labels, scores)
+    count = max(1, round(share * len(checked_scores)))
+    found = checked_labels[np.lexsort((checked_labels, -checked_scores))[:count]].sum()
+    return float(found / count), float(found / checked_labels.sum())
+
+
 def summarise(labels: npt.ArrayLike, scores: npt.ArrayLike) -> dict[str, float]:
     """All figures of this module for one set of scores.
 
     Returns
     -------
     dict of str to float
-        ``auc``, ``average_precision``, ``recall_at_1pct_fpr`` and ``f1_at_true_rate``, each in [0, 1].
+        ``auc``, ``average_precision``, ``recall_at_1pct_fpr``, ``f1_at_true_rate``, and
+        ``precision_at_20pct`` and ``recall_at_20pct`` of `precision_recall_of_top`, each in [0, 1].
 
     Raises
     ------
     LabelError, InputError
         As in `roc_auc`.
     """
+    precision, recall = precision_recall_of_top(labels, scores, share=0.2)
     return {
         "auc": roc_auc(labels, scores),
         "average_precision": average_precision(labels, scores),
         "recall_at_1pct_fpr": recall_at_fpr(labels, scores, fpr=0.01),
         "f1_at_true_rate": f1_at_true_rate(labels, scores),
+        "precision_at_20pct": precision,
+        "recall_at_20pct": recall,
     }
 
 

@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from da3d.cli import views
 from da3d.cli.command import command
@@ -17,7 +19,7 @@ __all__ = ["datasets"]
 
 datasets = typer.Typer(help="List public data sets, or fetch one.")
 
-_SHADES = {"bundled": "green", "cached": "green", "downloadable": "yellow"}
+_SHADES = {"bundled": "green", "cached": "green", "downloadable": "yellow", "not available here": "dim"}
 
 
 def _list(terminal: Terminal, context: typer.Context) -> None:
@@ -57,6 +59,7 @@ def _described(dataset: "Dataset", state: str) -> dict[str, Any]:
         "licence": dataset.licence,
         "state": state,
         "source": dataset.source,
+        "options": dict(dataset.options),
     }
 
 
@@ -68,6 +71,7 @@ def _shape(table: "LabelledTable") -> dict[str, int]:
 def _view(found: list[dict[str, Any]]) -> Table:
     sizes = ("rows", "columns", "anomalies")
     table = views.grid(("name", *sizes, "licence", "state"), sizes)
+    table.columns[-1].min_width = len("downloadable")  # else a narrow terminal cuts the word
     for each in found:
         numbers = (views.count(each[key]) for key in ("rows", "features", "anomalies"))
         shade = _SHADES.get(each["state"], "")
@@ -84,4 +88,7 @@ def _view_one(dataset: "Dataset", data: dict[str, Any]) -> Group:
     if not data["test"]:
         entries["all"] = entries.pop("train")
     entries |= {"licence": dataset.licence, "cite": dataset.citation, "source": dataset.source}
-    return Group(views.heading(dataset.title), views.facts(entries))
+    parts: list[Text | Padding] = [views.heading(dataset.title), views.facts(entries)]
+    if dataset.options:
+        parts += [Text("\nOptions, all of them off:"), views.facts(dataset.options)]
+    return Group(*parts)

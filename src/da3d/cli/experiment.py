@@ -97,7 +97,8 @@ def _table(
         str | None,
         typer.Option(
             metavar="M",
-            help="auc, average_precision, recall_at_1pct_fpr, f1_at_true_rate; the file's if left out.",
+            help="auc, average_precision, recall_at_1pct_fpr, f1_at_true_rate, precision_at_20pct or "
+            "recall_at_20pct; the file's if left out.",
             show_default=False,
         ),
     ] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Group
 
-from da3d.cli import options, views
+from da3d.cli import names, options, views
 from da3d.cli.models import check_writable
 from da3d.cli.progress import learning
 from da3d.cli.terminal import Terminal
@@ -34,9 +34,7 @@ def fit(
     ],
     detector: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="da3d, knn, bagged-nn, mahalanobis or isolation-forest; da3d if left out."
-        ),
+        typer.Option(metavar="NAME", help=f"One of {', '.join(names.DETECTORS)}; da3d if left out."),
     ] = None,
     param: Annotated[
         list[str] | None,
@@ -58,6 +56,16 @@ def fit(
     contamination: Annotated[
         float, typer.Option(metavar="C", help="Share of unmarked anomalies that you expect, in [0, 0.5).")
     ] = 0.0,
+    calibrate_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL", help="Compare rows with held-out rows of the same value in this column only."
+        ),
+    ] = None,
+    reference_rows: Annotated[
+        int,
+        typer.Option(metavar="N", help="Held-out rows to keep in the model file, for da3d explain.", min=0),
+    ] = 256,
     device: Annotated[
         str | None, typer.Option(metavar="D", help="auto, cpu, cuda or mps; auto if left out.")
     ] = None,
@@ -85,7 +93,14 @@ def fit(
     from da3d.persistence import save
     from da3d.pipeline import AnomalyPipeline
 
-    pipeline = AnomalyPipeline(learner, threshold=threshold, contamination=contamination, random_state=seed)
+    pipeline = AnomalyPipeline(
+        learner,
+        threshold=threshold,
+        contamination=contamination,
+        calibrate_by=calibrate_by,
+        reference_rows=reference_rows,
+        random_state=seed,
+    )
     begin = time.perf_counter()
     _learn(terminal, pipeline, rows, labels, checkpoint)
     duration = time.perf_counter() - begin
@@ -97,8 +112,13 @@ def fit(
 
 def _detector(name: str | None, assignments: list[str], **options_given: object) -> "Detector":
     """The detector that the options describe."""
-    from da3d.detectors import default_detector, make_detector
+    from da3d.detectors import default_detector, is_foreign, make_detector
 
+    if name is not None and is_foreign(name):
+        raise ParameterError(
+            f"--detector is '{name}', but a detector of another library cannot be kept in a model file; use "
+            "it in Python or in an experiment."
+        )
     parameters = dict(map(_assignment, assignments))
     parameters |= {key: value for key, value in options_given.items() if value is not None}
     default = default_detector()
@@ -111,8 +131,8 @@ def detector_name(detector: "Detector") -> str:
     """The name under which a detector is known on the command line."""
     from da3d.detectors import DETECTORS
 
-    names = [name for name, kind in DETECTORS.items() if kind is type(detector)]
-    return names[0] if names else type(detector).__name__
+    found = [name for name, kind in DETECTORS.items() if kind is type(detector)]
+    return found[0] if found else type(detector).__name__
 
 
 def _assignment(text: str) -> tuple[str, Any]:

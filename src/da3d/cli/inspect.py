@@ -46,7 +46,11 @@ def _table(facts: Mapping[str, Any]) -> dict[str, object]:
         entries[f"  {views.plural(kind)}"] = ", ".join(name for name, each in kinds.items() if each == kind)
     if facts["ignored"]:
         entries["left out"] = "\n".join(f"{name}: {why}" for name, why in facts["ignored"].items())
-    entries["calibration"] = f"{views.count(facts['calibration_rows'])} rows"
+    by = f", by {facts['calibrate_by']}" if facts["calibrate_by"] else ""
+    entries["calibration"] = f"{views.count(facts['calibration_rows'])} rows{by}"
+    entries["remembered"] = f"{views.count(facts['reference_rows'])} normal rows, for explanations"
+    if facts["suppressed_patterns"]:
+        entries["suppressed"] = f"{views.count(facts['suppressed_patterns'])} benign rows and those like them"
     entries["alarm"] = views.rule(facts["threshold"]["rule"], facts["threshold"]["value"])
     if facts["contamination"]:
         entries["contamination"] = f"{facts['contamination']:g}"

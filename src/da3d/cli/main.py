@@ -8,17 +8,23 @@ from da3d import __version__
 from da3d.cli.command import command
 from da3d.cli.datasets import datasets
 from da3d.cli.demo import demo
+from da3d.cli.drift import drift
 from da3d.cli.evaluate import evaluate
 from da3d.cli.experiment import experiment
+from da3d.cli.explain import explain
 from da3d.cli.fit import fit
 from da3d.cli.inspect import inspect
+from da3d.cli.recalibrate import recalibrate
+from da3d.cli.refit import refit
+from da3d.cli.report import report
 from da3d.cli.score import score
+from da3d.cli.suppress import suppress
 
 __all__ = ["app", "run"]
 
 _EPILOG = (
-    "Exit codes: 0 success, 1 unexpected failure, 2 a mistake in arguments, tables or files, "
-    "3 training diverged, 130 interrupted.\n\n"
+    "Exit codes: 0 success, 1 unexpected failure (or drift, under drift --fail), "
+    "2 a mistake in arguments, tables or files, 3 training diverged, 130 interrupted.\n\n"
     "Results go to standard output, messages and progress to standard error. NO_COLOR switches colours off."
 )
 
@@ -52,7 +58,19 @@ def _main(
     pass
 
 
-for _function in (demo, fit, score, evaluate, inspect):
+for _function in (
+    demo,
+    fit,
+    score,
+    evaluate,
+    explain,
+    report,
+    drift,
+    recalibrate,
+    suppress,
+    refit,
+    inspect,
+):
     app.command()(command(_function))
 app.add_typer(datasets, name="datasets")
 app.add_typer(experiment, name="experiment")

@@ -1,7 +1,7 @@
 """Model files as commands use them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from da3d.cli.terminal import Terminal
 from da3d.errors import FileError, ParameterError
@@ -11,9 +11,30 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from da3d.pipeline import AnomalyPipeline
+    from da3d.pipeline import AnomalyPipeline, Threshold
 
-__all__ = ["check_writable", "load_pipeline", "scores_of"]
+__all__ = ["Scored", "check_writable", "fitted_columns", "joined", "load_pipeline", "read_rows", "scores_of"]
+
+
+class Scored(NamedTuple):
+    """What `AnomalyPipeline.judge` wants to know about rows.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (rows,)
+    groups : ndarray of shape (rows,) or None
+    benign : ndarray of shape (rows,) or None
+    """
+
+    scores: "NDArray[np.float64]"
+    groups: "NDArray[np.object_] | None"
+    benign: "NDArray[np.bool_] | None"
+
+    def judged(
+        self, pipeline: "AnomalyPipeline", threshold: "Threshold", index: "pd.Index | None" = None
+    ) -> "pd.DataFrame":
+        """The verdicts of the pipeline that scored them."""
+        return pipeline.judge(self.scores, threshold, index, self.groups, self.benign)
 
 
 def load_pipeline(terminal: Terminal, path: Path) -> "AnomalyPipeline":
@@ -39,11 +60,37 @@ def load_pipeline(terminal: Terminal, path: Path) -> "AnomalyPipeline":
     return model
 
 
-def scores_of(pipeline: "AnomalyPipeline", rows: "pd.DataFrame") -> "NDArray[np.float64]":
-    """Anomaly scores of a table that may have more columns than the one that was fitted."""
+def fitted_columns(pipeline: "AnomalyPipeline", rows: "pd.DataFrame") -> "pd.DataFrame":
+    """A table without the columns that the one that was fitted did not have."""
     fitted = set(pipeline.encoder_.feature_names_in_)
     known = [name for name in rows.columns if name in fitted]
-    return pipeline.anomaly_score(rows[known] if known else rows)
+    return rows[known] if known else rows
+
+
+def read_rows(pipeline: "AnomalyPipeline", table: str) -> "pd.DataFrame":
+    """A whole table as a pipeline reads it, without the columns that the fitted one did not have."""
+    from da3d.preprocessing import read_table
+
+    return fitted_columns(pipeline, read_table(table, kinds=pipeline.encoder_.schema_.kinds))
+
+
+def scores_of(pipeline: "AnomalyPipeline", rows: "pd.DataFrame") -> Scored:
+    """What is to be judged about the rows of a table that may have more columns than the fitted one."""
+    known = fitted_columns(pipeline, rows)
+    return Scored(pipeline.anomaly_score(known), pipeline.groups(known), pipeline.benign(known))
+
+
+def joined(parts: list[Scored]) -> Scored:
+    """The same for all parts of a table, in their order."""
+    import numpy as np
+
+    groups = [part.groups for part in parts if part.groups is not None]
+    benign = [part.benign for part in parts if part.benign is not None]
+    return Scored(
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate(groups) if groups else None,
+        np.concatenate(benign) if benign else None,
+    )
 
 
 def check_writable(path: Path) -> None:

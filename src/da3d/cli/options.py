@@ -12,8 +12,10 @@ __all__ = [
     "Anomaly",
     "Budget",
     "Fdr",
+    "Feedback",
     "Fpr",
     "Model",
+    "Output",
     "Seed",
     "Table",
     "Top",
@@ -32,6 +34,17 @@ Table = Annotated[
 ]
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A model file made by da3d fit.", show_default=False)
+]
+Feedback = Annotated[
+    str,
+    typer.Argument(
+        metavar="FEEDBACK",
+        help="Judged rows, in any kind of file, with a column feedback: anomaly, normal, benign or nothing.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="MODEL", help="Model file to write.", show_default=False)
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Decides every random choice.", min=0)]
 Anomaly = Annotated[

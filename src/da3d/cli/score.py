@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from da3d.cli import options, views
-from da3d.cli.models import check_writable, load_pipeline, scores_of
+from da3d.cli.models import check_writable, joined, load_pipeline, scores_of
 from da3d.cli.progress import counter
 from da3d.cli.terminal import Terminal
 
@@ -58,8 +58,9 @@ def score(
     """Judge every row of a table.
 
     Adds the columns anomaly_score (higher is stranger), p_value (share of normal rows that are at least as
-    strange) and is_anomaly. The table may be larger than memory. Under --fpr each row is judged as it
-    arrives; the other rules rank all rows first and so read the table twice.
+    strange), severity (the p-value on a scale from 0 to 100) and is_anomaly; suppressed, too, if the model
+    suppresses benign rows. The table may be larger than memory. Under --fpr each row is judged as it arrives;
+    the other rules rank all rows first and so read the table twice.
     """
     threshold = options.chosen_threshold(fpr, budget, top, fdr)
     if output != "-":
@@ -106,8 +107,8 @@ class _Job:
         """Each chunk of the table with its verdicts; `count` is told of every chunk that was scored."""
         if self.threshold.by_row:
             for rows in self._rows():
-                scores = scores_of(self.pipeline, rows)
-                yield rows, self.pipeline.judge(scores, self.threshold, rows.index)
+                scored = scores_of(self.pipeline, rows)
+                yield rows, scored.judged(self.pipeline, self.threshold, rows.index)
                 count(len(rows))
             return
         verdicts = self._verdicts_of_all(count)
@@ -115,13 +116,11 @@ class _Job:
             yield rows, verdicts.loc[rows.index]
 
     def _verdicts_of_all(self, count: Callable[[int], None]) -> "pd.DataFrame":
-        import numpy as np
-
-        scores = []
+        found = []
         for rows in self._rows():
-            scores.append(scores_of(self.pipeline, rows))
+            found.append(scores_of(self.pipeline, rows))
             count(len(rows))
-        return self.pipeline.judge(np.concatenate(scores), self.threshold)
+        return joined(found).judged(self.pipeline, self.threshold)
 
     def _rows(self) -> "Iterator[pd.DataFrame]":
         from da3d.preprocessing import stream_table

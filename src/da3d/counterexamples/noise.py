@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["near", "trivial"]
+__all__ = ["near", "trivial", "uniform"]
 
 Rows = Float[Tensor, "row feature"]
 
@@ -14,6 +14,11 @@ Rows = Float[Tensor, "row feature"]
 def trivial(like: Rows) -> Rows:
     """Noise N(1/2, 1) of the shape of rows in [0, 1]: the trivial counterexamples of A3 and DA3D."""
     return torch.randn_like(like) + 0.5
+
+
+def uniform(like: Rows) -> Rows:
+    """Uniform noise of the shape of rows in [0, 1]: the other trivial counterexamples of the A3 code."""
+    return torch.rand_like(like)
 
 
 def near(x: Rows, unit: Float[Tensor, " feature"], low: float = 0.05, high: float = 3.0) -> Rows:

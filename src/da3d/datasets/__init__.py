@@ -8,7 +8,25 @@
 Importing this package reads nothing and imports neither pandas nor scikit-learn.
 """
 
-from da3d.datasets import breast_cancer, digits, mammography, nsl_kdd
+from da3d.datasets import (
+    breast_cancer,
+    census_income,
+    cifar10,
+    covertype,
+    creditcard,
+    digits,
+    doh,
+    emnist_letters,
+    fashion_mnist,
+    ids2018,
+    kddcup99,
+    mammography,
+    mnist,
+    mnist_letters,
+    nsl_kdd,
+    unsw_nb15,
+    url,
+)
 from da3d.datasets.base import (
     Dataset,
     LabelledTable,
@@ -31,7 +49,27 @@ __all__ = [
     "state",
 ]
 
-register(breast_cancer.DATASET)
-register(digits.DATASET)
-register(mammography.DATASET)
-register(nsl_kdd.DATASET)
+for _dataset in (
+    breast_cancer.DATASET,
+    census_income.DATASET,
+    covertype.DATASET,
+    creditcard.DATASET,
+    creditcard.PART,
+    doh.DATASET,
+    ids2018.DATASET,
+    kddcup99.DATASET,
+    mammography.DATASET,
+    nsl_kdd.DATASET,
+    unsw_nb15.DATASET,
+    unsw_nb15.PART,
+    url.DATASET,
+    # Images.
+    cifar10.DATASET,
+    cifar10.PART,
+    digits.DATASET,
+    emnist_letters.DATASET,
+    fashion_mnist.DATASET,
+    mnist.DATASET,
+    mnist_letters.DATASET,
+):
+    register(_dataset)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from da3d.datasets import cache
 from da3d.datasets.cache import RemoteFile
-from da3d.errors import InputError, LabelError, TableError
+from da3d.errors import InputError, LabelError, ParameterError, TableError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,7 @@ __all__ = [
     "state",
 ]
 
-State = Literal["bundled", "cached", "downloadable"]
+State = Literal["bundled", "cached", "downloadable", "not available here"]
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,22 @@ class LabelledTable:
         A finer name for each row, such as the attack; never a feature.
     test : LabelledTable or None
         The official test set where the data set has one, with the same columns.
+    image_shape : tuple of three ints, or None
+        (channels, height, width) where each row is an image: its columns are the pixels in this order.
 
     Raises
     ------
     LabelError
         Labels or groups do not fit the rows, or a label is neither 0 nor 1.
     TableError
-        The test set has other columns.
+        The test set has other columns, or an image has another number of pixels than there are columns.
     """
 
     frame: pd.DataFrame
     labels: npt.NDArray[np.int64]
     groups: npt.NDArray[Any] | None = None
     test: LabelledTable | None = None
+    image_shape: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a table whose parts do not belong together."""
@@ -69,11 +73,24 @@ class LabelledTable:
             raise LabelError(f"A table of {rows} rows needs {rows} group names, not {len(self.groups)}.")
         if self.test is not None and list(self.test.frame.columns) != list(self.frame.columns):
             raise TableError("The official test set has other columns than the training set.")
+        if self.image_shape is not None and prod(self.image_shape) != self.frame.shape[1]:
+            raise TableError(
+                f"Images of shape {self.image_shape} have {prod(self.image_shape)} pixels, but the table has "
+                f"{self.frame.shape[1]} columns."
+            )
 
     @property
     def anomalies(self) -> int:
         """Number of rows with label 1."""
         return int(self.labels.sum())
+
+    def take(self, rows: npt.NDArray[Any]) -> LabelledTable:
+        """The table with some of its rows (places, or a bool per row), which keep their index.
+
+        The official test set stays as it is.
+        """
+        groups = None if self.groups is None else self.groups[rows]
+        return replace(self, frame=self.frame.iloc[rows], labels=self.labels[rows], groups=groups)
 
 
 @dataclass(frozen=True)
@@ -100,7 +117,12 @@ class Dataset:
     normal_rule : str
         Which rows count as normal and which as anomalies.
     load : callable
-        Reads the rows.
+        Reads the rows; takes the options as keywords.
+    options : mapping of str to str
+        Name of each option and what it does, in one line. Every option is a switch that is off unless it is
+        switched on: off is the honest table with all official rows.
+    by_hand : tuple of str
+        Official files that only a person can fetch from the source, which asks for a login or a form.
     """
 
     name: str
@@ -114,7 +136,9 @@ class Dataset:
     features: int
     anomalies: int
     normal_rule: str
-    load: Callable[[], LabelledTable]
+    load: Callable[..., LabelledTable]
+    options: Mapping[str, str] = field(default_factory=dict)
+    by_hand: tuple[str, ...] = ()
 
 
 _REGISTRY: dict[str, Dataset] = {}
@@ -162,26 +186,49 @@ def get_dataset(name: str) -> Dataset:
     raise InputError(f"There is no data set named {name!r}.{hint} Known: {', '.join(known)}.")
 
 
-def load_dataset(name: str) -> LabelledTable:
+def load_dataset(name: str, **options: bool) -> LabelledTable:
     """The rows of the data set of that name, downloaded first if they are not yet here.
 
     Looked for in this order: the folder in `DA3D_DATA`, the cache folder (`DA3D_CACHE`, or the user's cache),
     the official server. What has a known digest is checked against it, whatever its origin.
 
+    Parameters
+    ----------
+    name : str
+        As `list_datasets` has it.
+    **options : bool
+        Switches of this data set, as its `Dataset.options` describes them.
+
     Raises
     ------
     InputError
         The name is unknown.
+    ParameterError
+        The data set has no such option, or the value is neither True nor False.
     FileError
         The files are damaged, or can neither be found nor downloaded.
     """
-    return get_dataset(name).load()
+    dataset = get_dataset(name)
+    for option, value in options.items():
+        if option not in dataset.options:
+            known = f"it has {', '.join(dataset.options)}" if dataset.options else "it has none"
+            raise ParameterError(f"the data set {dataset.name} has no option {option!r}; {known}.")
+        if not isinstance(value, bool):
+            raise ParameterError(
+                f"option {option} of {dataset.name} is {value!r}, but must be true or false."
+            )
+    return dataset.load(**options)
 
 
 def state(dataset: Dataset) -> State:
-    """Whether the rows come with the installation, lie on this machine, or have to be downloaded first."""
-    if not dataset.files and not dataset.prepared:
+    """Whether the rows come with the installation, lie on this machine, can be downloaded, or none of these.
+
+    Files that only a person can fetch are "not available here" until they lie in one of the two folders.
+    """
+    downloads = tuple(remote.name for remote in dataset.files)
+    sources = (dataset.prepared, downloads, dataset.by_hand)
+    if not any(sources):
         return "bundled"
-    names = [remote.name for remote in dataset.files]
-    here = cache.find(dataset.prepared) or cache.find(names)
-    return "cached" if here else "downloadable"
+    if any(cache.find(names) for names in sources):
+        return "cached"
+    return "downloadable" if downloads else "not available here"

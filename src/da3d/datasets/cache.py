@@ -3,7 +3,8 @@
 A file is looked for in the folder named by the environment variable ``DA3D_DATA`` and then in the cache
 folder (``DA3D_CACHE``, or the user's cache as the operating system has it). Only then is the official file
 downloaded, to a temporary name first, and kept only if it proves to be the right one: by its SHA-256 where
-that is known, and always by what its reader finds in it.
+that is known, and always by what its reader finds in it. Where no SHA-256 is known, that of the first
+download is remembered in a file beside it, and from then on every copy is held to it.
 
 ``DA3D_DATA`` may hold a ``MANIFEST.json`` of the form ``{"files": [{"name": ..., "sha256": ...}, ...]}``;
 every file that it lists is checked before it is used.
@@ -15,7 +16,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,7 +25,17 @@ from urllib.parse import urlsplit
 
 from da3d.errors import FileError
 
-__all__ = ["RemoteFile", "cache_folder", "data_folder", "find", "official", "prepared"]
+__all__ = [
+    "RemoteFile",
+    "by_hand",
+    "cache_folder",
+    "data_folder",
+    "find",
+    "official",
+    "officials",
+    "only_prepared",
+    "prepared",
+]
 
 DATA_VARIABLE = "DA3D_DATA"
 CACHE_VARIABLE = "DA3D_CACHE"
@@ -42,22 +53,25 @@ class RemoteFile:
     Parameters
     ----------
     url : str
-        Where it is downloaded from; the last part of its path is the file's name on disk.
+        Where it is downloaded from.
     sha256 : str or None
         Its digest in hexadecimal; None where no official one is known, and then its content is checked
         instead.
     bytes : int or None
         Its size, where known.
+    save_as : str or None
+        The file's name on disk, which may have a folder; None for the last part of the address.
     """
 
     url: str
     sha256: str | None = None
     bytes: int | None = None
+    save_as: str | None = None
 
     @property
     def name(self) -> str:
         """The file's name on disk."""
-        return PurePosixPath(urlsplit(self.url).path).name
+        return self.save_as or PurePosixPath(urlsplit(self.url).path).name
 
 
 def data_folder() -> Path | None:
@@ -116,6 +130,47 @@ def prepared(names: Iterable[str]) -> tuple[Path, ...] | None:
     return tuple(folder / name for name in wanted)
 
 
+def only_prepared(names: Sequence[str]) -> tuple[Path, ...]:
+    """As `prepared`, for files that no server has.
+
+    Raises
+    ------
+    FileError
+        They are not here, or as in `prepared`.
+    """
+    paths = prepared(names)
+    if paths is None:
+        raise FileError(
+            f"{' and '.join(names)} cannot be downloaded anywhere; set {DATA_VARIABLE} to a folder that has "
+            "what was prepared."
+        )
+    return paths
+
+
+def by_hand(names: Sequence[str], page: str) -> tuple[Path, ...]:
+    """Paths of files that only a person can fetch, checked as by `prepared`.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The files.
+    page : str
+        URL of the page a person gets them from.
+
+    Raises
+    ------
+    FileError
+        They are not here, or as in `prepared`.
+    """
+    paths = prepared(names)
+    if paths is None:
+        raise FileError(
+            f"{' and '.join(names)} cannot be downloaded by a program. Get them by hand from {page} and put "
+            f"them into {cache_folder()}, or set {DATA_VARIABLE} to a folder that has them."
+        )
+    return paths
+
+
 def official(remote: RemoteFile, page: str, read: Callable[[Path], T]) -> T:
     """What `read` makes of an official file, found on this machine or downloaded.
 
@@ -135,17 +190,26 @@ def official(remote: RemoteFile, page: str, read: Callable[[Path], T]) -> T:
     FileError
         The file is damaged, or cannot be downloaded or stored.
     """
-    here = find([remote.name])
-    if here is not None:
-        if remote.sha256 is not None:
-            _check_digest(here[0], remote.sha256, "delete it and load again")
-        return read(here[0])
-    fresh = _download(remote, page)
+    return officials((remote,), page, lambda paths: read(paths[0]))
+
+
+def officials(remotes: Sequence[RemoteFile], page: str, read: Callable[[tuple[Path, ...]], T]) -> T:
+    """What `read` makes of several official files together; otherwise as `official`."""
+    here = {remote: found[0] for remote in remotes if (found := find([remote.name])) is not None}
+    for remote, path in here.items():
+        if (known := _known_digest(remote)) is not None:
+            _check_digest(path, known, f"delete it and load again{_unless_changed(remote)}")
+    fresh = {remote: _download(remote, page) for remote in remotes if remote not in here}
     try:
-        return read(fresh)
+        content = read(tuple((here | fresh)[remote] for remote in remotes))
     except FileError:
-        fresh.unlink(missing_ok=True)
+        for path in fresh.values():
+            path.unlink(missing_ok=True)
         raise
+    for remote, path in fresh.items():
+        if remote.sha256 is None:
+            _digest_beside(remote).write_text(f"{_digest(path)}\n", encoding="ascii")
+    return content
 
 
 def _folder_with(names: tuple[str, ...]) -> Path | None:
@@ -161,32 +225,32 @@ def _download(remote: RemoteFile, page: str) -> Path:
     import pooch
 
     folder = cache_folder()
-    by_hand = (
+    advice = (
         f"Get it by hand from {page} and put it into {folder} as {remote.name}, "
         f"or set {DATA_VARIABLE} to a folder that has it."
     )
     logger.info("Downloading %s to %s.", remote.url, folder)
-    known = None if remote.sha256 is None else f"sha256:{remote.sha256}"
+    digest = _known_digest(remote)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / remote.name).parent.mkdir(parents=True, exist_ok=True)
         downloader = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=False)
         with _quiet(pooch.get_logger()):
+            known = None if digest is None else f"sha256:{digest}"
             fetched = pooch.retrieve(
                 remote.url, known_hash=known, fname=remote.name, path=folder, downloader=downloader
             )
     except ValueError as error:  # what pooch raises for a wrong digest; its connection errors are OSError
         raise FileError(
-            f"{remote.url} did not deliver the file expected (SHA-256 {remote.sha256}). {by_hand}"
+            f"{remote.url} did not deliver the file expected (SHA-256 {digest}){_unless_changed(remote)}. "
+            f"{advice}"
         ) from error
     except OSError as error:
-        raise FileError(
-            f"{remote.url} could not be downloaded ({type(error).__name__}). {by_hand}"
-        ) from error
+        raise FileError(f"{remote.url} could not be downloaded ({type(error).__name__}). {advice}") from error
     path = Path(fetched)
     if remote.bytes is not None and path.stat().st_size != remote.bytes:
         size = path.stat().st_size
         path.unlink()
-        raise FileError(f"{remote.url} delivered {size} bytes instead of {remote.bytes}. {by_hand}")
+        raise FileError(f"{remote.url} delivered {size} bytes instead of {remote.bytes}. {advice}")
     return path
 
 
@@ -214,12 +278,37 @@ def _manifest_digests(path: Path) -> dict[str, str]:
         ) from error
 
 
-def _check_digest(path: Path, expected: str, remedy: str) -> None:
-    """Refuse a file whose content is not the expected one."""
+def _digest_beside(remote: RemoteFile) -> Path:
+    """Where the digest of the first download is remembered."""
+    path = cache_folder() / remote.name
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _known_digest(remote: RemoteFile) -> str | None:
+    """The official SHA-256, or that of the first download."""
+    beside = _digest_beside(remote)
+    if remote.sha256 is not None or not beside.is_file():
+        return remote.sha256
+    return beside.read_text(encoding="ascii").strip()
+
+
+def _unless_changed(remote: RemoteFile) -> str:
+    """The remark that a remembered digest, unlike an official one, may be outdated."""
+    if remote.sha256 is not None:
+        return ""
+    return f" (if the publisher has changed the file, delete {_digest_beside(remote)} as well)"
+
+
+def _digest(path: Path) -> str:
     try:
         with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise FileError(f"{path} cannot be read ({error.strerror}); check its permissions.") from error
+
+
+def _check_digest(path: Path, expected: str, remedy: str) -> None:
+    """Refuse a file whose content is not the expected one."""
+    found = _digest(path)
     if found != expected.lower():
         raise FileError(f"{path} is damaged: its SHA-256 is {found}, not {expected}; {remedy}.")

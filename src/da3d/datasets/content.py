@@ -1,11 +1,13 @@
-"""Readers and checks that several data sets share: ``.npz`` and ``.mat`` files with X and y, and counts."""
+"""Readers and checks that several data sets share: text, Parquet, archives, X and y, counts, equal rows."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,135 @@ import numpy.typing as npt
 from da3d.datasets.base import LabelledTable
 from da3d.errors import Da3dError, FileError
 
-__all__ = ["check_counts", "read_mat", "read_npz"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "UNIQUE_ROWS",
+    "check_counts",
+    "check_numbers",
+    "finite",
+    "read_csv",
+    "read_mat",
+    "read_members",
+    "read_npz",
+    "read_parquet",
+    "without_repeats",
+]
+
+UNIQUE_ROWS = "keep only the first of equal rows of one class, and no test row that equals a training row"
+"""What the option ``unique_rows`` does, wherever there is one."""
+
+
+def read_csv(source: Path | IO[bytes], name: str, **settings: Any) -> pd.DataFrame:
+    """Comma-separated text as a frame.
+
+    Parameters
+    ----------
+    source : path or binary stream
+        The text; a path that ends in ``.gz`` is decompressed.
+    name : str
+        What it is called in an error.
+    **settings
+        For `pandas.read_csv`.
+
+    Raises
+    ------
+    FileError
+        It is not comma-separated text.
+    """
+    import pandas as pd
+
+    try:
+        frame: pd.DataFrame = pd.read_csv(source, low_memory=False, **settings)
+    # ValueError: also wrong encoding, ragged lines and no lines at all.
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise FileError(f"{name} is not comma-separated text ({error}); delete it and load again.") from error
+    return frame
+
+
+def read_parquet(path: Path, columns: Sequence[str], what: str) -> pd.DataFrame:
+    """Columns of a Parquet file.
+
+    Parameters
+    ----------
+    path : Path
+    columns : sequence of str
+        All of them must be there.
+    what : str
+        Name of the data set, for the error.
+
+    Raises
+    ------
+    FileError
+        The file is not Parquet or lacks a column.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)[list(columns)]
+    except (OSError, ValueError, KeyError) as error:
+        raise FileError(f"{path} cannot be read as {what} in Parquet ({error}); fetch it again.") from error
+
+
+def read_members(path: Path, names: Sequence[str], page: str) -> dict[str, bytes]:
+    """Files of a zip archive by their names, in whatever folder of it they lie.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+    names : sequence of str
+        The files, without folders.
+    page : str
+        URL of the page that the archive comes from, for the error.
+
+    Raises
+    ------
+    FileError
+        It is not a zip archive, or lacks one of the files.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {PurePosixPath(member).name: member for member in archive.namelist()}
+            return {name: archive.read(members[name]) for name in names}
+    except (OSError, KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise FileError(
+            f"{path} is not an archive with {' and '.join(names)} ({error}); get the official one from "
+            f"{page}."
+        ) from error
+
+
+def check_numbers(frame: pd.DataFrame, name: str, texts: Collection[str] = ()) -> pd.DataFrame:
+    """The frame itself, or a refusal because a column outside `texts` holds something other than numbers.
+
+    Raises
+    ------
+    FileError
+        The message names the column.
+    """
+    for column in frame.columns:
+        if column not in texts and frame[column].dtype.kind not in "iuf":
+            raise FileError(
+                f"{name} has text or gaps in the numeric column {column}; delete it and load again."
+            )
+    return frame
+
+
+def finite(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with infinite numbers as missing ones."""
+    return frame.replace([np.inf, -np.inf], np.nan)
+
+
+def without_repeats(table: LabelledTable) -> LabelledTable:
+    """The table and its test set without repeated rows; rows of different classes are different rows."""
+    import pandas as pd
+
+    parts = [table, *([] if table.test is None else [table.test])]
+    rows = pd.concat([part.frame.assign(**{"its label": part.labels}) for part in parts], ignore_index=True)
+    first = ~rows.duplicated().to_numpy()
+    test = None if table.test is None else table.test.take(first[len(table.frame) :])
+    return replace(table.take(first[: len(table.frame)]), test=test)
 
 
 def read_npz(path: Path, columns: Sequence[str] | None = None) -> LabelledTable:

@@ -3,10 +3,11 @@
 import numpy as np
 
 from da3d.datasets.base import Dataset, LabelledTable
+from da3d.datasets.images import DIGITS, image_table
 
-__all__ = ["DATASET", "LAST_NORMAL_DIGIT", "load"]
+__all__ = ["ANOMALOUS", "DATASET", "load"]
 
-LAST_NORMAL_DIGIT = 5
+ANOMALOUS = DIGITS[6:]
 
 
 def load() -> LabelledTable:
@@ -15,15 +16,14 @@ def load() -> LabelledTable:
     Returns
     -------
     LabelledTable
-        1797 rows, 64 pixel columns ``pixel_<row>_<column>`` with values 0 to 16, 714 anomalies; groups are
-        the digits as text.
+        1797 images, 714 anomalies, of 8 × 8 pixels; the 17 shades of the original are stretched to the 0 to
+        255 of all other images. Groups are the digits as text.
     """
     from sklearn.datasets import load_digits
 
-    bunch = load_digits(as_frame=True)
-    digit = bunch.target.to_numpy()
-    labels = (digit > LAST_NORMAL_DIGIT).astype(np.int64)
-    return LabelledTable(bunch.data, labels, groups=digit.astype(str).astype(object))
+    bunch = load_digits()
+    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
+    return image_table((pixels, bunch.target.astype(np.uint8)), DIGITS, ANOMALOUS)
 
 
 DATASET = Dataset(

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
-import zlib
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,13 +23,21 @@ import numpy.typing as npt
 
 from da3d.datasets import cache
 from da3d.datasets.base import Dataset, LabelledTable, RemoteFile
-from da3d.datasets.content import check_counts
+from da3d.datasets.content import (
+    UNIQUE_ROWS,
+    check_counts,
+    check_numbers,
+    read_csv,
+    read_members,
+    read_parquet,
+    without_repeats,
+)
 from da3d.errors import FileError, LabelError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CATEGORIES", "DATASET", "FEATURES", "NORMAL", "attack_families", "load", "parse"]
+__all__ = ["CATEGORIES", "DATASET", "FEATURES", "NORMAL", "attack_families", "by_family", "load", "parse"]
 
 NORMAL = "normal"
 CATEGORIES = ("protocol_type", "service", "flag")
@@ -67,8 +74,15 @@ _FAMILY_OF = {attack: family for family, attacks in FAMILIES.items() for attack 
 }
 
 
-def load() -> LabelledTable:
+def load(
+    attack_families: bool = False, unknown_attacks: bool = False, unique_rows: bool = False
+) -> LabelledTable:
     """Connections without attack as normal, every attack as an anomaly.
+
+    Parameters
+    ----------
+    attack_families, unknown_attacks, unique_rows : bool
+        As `DATASET.options` describes them.
 
     Returns
     -------
@@ -83,9 +97,15 @@ def load() -> LabelledTable:
     """
     paths = cache.prepared(DATASET.prepared)
     if paths is not None:
-        train, test = (_read_parquet(path) for path in paths)
-        return _assemble(paths[0].parent, train, test)
-    return cache.official(DATASET.files[0], DATASET.source, _read_archive)
+        train, test = (read_parquet(path, COLUMNS, "NSL-KDD") for path in paths)
+        table = _assemble(paths[0].parent, train, test)
+    else:
+        table = cache.official(DATASET.files[0], DATASET.source, _read_archive)
+    if unique_rows:
+        table = without_repeats(table)
+    if unknown_attacks:
+        table = _only_unknown(table)
+    return by_family(table) if attack_families else table
 
 
 def attack_families(attacks: Iterable[str]) -> npt.NDArray[Any]:
@@ -127,36 +147,34 @@ def parse(text: bytes, name: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    try:
-        frame = pd.read_csv(
-            io.BytesIO(text), header=None, index_col=False, keep_default_na=False, low_memory=False
-        )
-    except ValueError as error:  # also wrong encoding, ragged lines and no lines at all
-        raise FileError(f"{name} is not comma-separated text ({error}); delete it and load again.") from error
+    frame = read_csv(io.BytesIO(text), name, header=None, index_col=False, keep_default_na=False)
     if frame.shape[1] != len(COLUMNS):
         raise FileError(
             f"{name} has {frame.shape[1]} columns instead of {len(COLUMNS)}; not an official NSL-KDD text."
         )
     frame.columns = pd.Index(COLUMNS)
-    for column in frame.columns.difference([*CATEGORIES, "label"]):
-        if frame[column].dtype.kind not in "if":
-            raise FileError(
-                f"{name} has text or gaps in the numeric column {column}; delete it and load again."
-            )
-    return frame
+    return check_numbers(frame, name, (*CATEGORIES, "label"))
+
+
+def by_family(table: LabelledTable) -> LabelledTable:
+    """The table with families as groups in place of attacks, in its test set, too."""
+    test = None if table.test is None else by_family(table.test)
+    groups = None if table.groups is None else attack_families(table.groups)
+    return replace(table, groups=groups, test=test)
+
+
+def _only_unknown(table: LabelledTable) -> LabelledTable:
+    """The table with a test set of normal rows and attacks that training has never seen."""
+    assert table.test is not None
+    assert table.groups is not None
+    assert table.test.groups is not None
+    unseen = ~np.isin(table.test.groups, np.unique(table.groups[table.labels == 1]))
+    return replace(table, test=table.test.take(unseen))
 
 
 def _read_archive(path: Path) -> LabelledTable:
     """Both texts of the official archive as one table."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {PurePosixPath(member).name: member for member in archive.namelist()}
-            texts = {name: archive.read(members[name]) for name in TEXT_SHA256}
-    except (OSError, KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise FileError(
-            f"{path} is not an archive with {' and '.join(TEXT_SHA256)} ({error}); get the official one from "
-            f"{DATASET.source}."
-        ) from error
+    texts = read_members(path, tuple(TEXT_SHA256), DATASET.source)
     for name, text in texts.items():
         _check_text(path, name, text)
     train, test = (parse(texts[name], f"{name} in {path}") for name in TEXT_SHA256)
@@ -171,16 +189,6 @@ def _check_text(path: Path, name: str, text: bytes) -> None:
             f"{name} in {path} is not the official text: its SHA-256 is {found}, not {TEXT_SHA256[name]}; "
             f"get the archive again from {DATASET.source}."
         )
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    """A prepared file: the 43 columns of the official text."""
-    import pandas as pd
-
-    try:
-        return pd.read_parquet(path)[list(COLUMNS)]
-    except (OSError, ValueError, KeyError) as error:
-        raise FileError(f"{path} cannot be read as NSL-KDD in Parquet ({error}); fetch it again.") from error
 
 
 def _assemble(origin: Path, train: pd.DataFrame, test: pd.DataFrame) -> LabelledTable:
@@ -211,4 +219,9 @@ DATASET = Dataset(
     anomalies=58630,
     normal_rule="normal = label is 'normal'; anomaly = every attack",
     load=load,
+    options={
+        "attack_families": "groups are the families DoS, Probe, R2L and U2R instead of the 39 attacks",
+        "unknown_attacks": "test only normal rows and the attacks that training has never seen",
+        "unique_rows": UNIQUE_ROWS,
+    },
 )

@@ -25,7 +25,7 @@ preprint, the authors' later code and this file are listed in docs/methods/da3d.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -37,15 +37,20 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from da3d.counterexamples import latent, noise
+from da3d.detectors.da3d_presets import PRESETS, Inner, Preset, Settings, for_images
 from da3d.detectors.network import NetworkDetector
-from da3d.detectors.da3d_presets import PRESETS, Preset, Settings
 from da3d.errors import ParameterError
 from da3d.losses import adversarial, alarm, reconstruction
+from da3d.losses.deviation import deviation
+from da3d.losses.hypersphere import hypersphere
 from da3d.networks import (
     MLP,
+    AnyAutoencoder,
     Autoencoder,
     Calibrated,
+    ConvolutionalAutoencoder,
     Ellipsoid,
+    Hypersphere,
     Memory,
     Standardise,
     Views,
@@ -74,16 +79,16 @@ class DoubleAdversarial(nn.Module):
     features : int
         Width of a raw row.
     settings : Settings
+    shape : tuple of three ints, optional
+        (channels, height, width) if rows are images.
     """
 
-    def __init__(self, features: int, settings: Settings) -> None:
+    def __init__(self, features: int, settings: Settings, shape: tuple[int, int, int] | None = None) -> None:
         super().__init__()
         s = self.settings = settings
         self.unit = s.views == ("minmax",)
-        self.views = Views(features, s.views)
-        self.target = Autoencoder(
-            self.views.width, s.widths, unit=self.unit, activation=s.activation, dropout=s.dropout
-        )
+        self.views = Views(features, s.views, alike=shape is not None)
+        self.target = self._target(shape)
         judge = partial(MLP, activation=s.activation, dropout=s.dropout, lipschitz=s.lipschitz)
         learner = partial(MLP, activation=s.activation, dropout=s.dropout if s.alarm_dropout else 0.0)
         self.discriminator = judge(self.target.code_width, s.discriminator_widths, 1)
@@ -94,7 +99,7 @@ class DoubleAdversarial(nn.Module):
         self.scale = Standardise(width if s.trace else 0)
         self.code_norm: Tensor
         self.register_buffer("code_norm", torch.tensor(self.target.code_width**0.5))
-        self.alarm = learner(width, s.alarm_widths, 1)
+        self.alarm = self._inner(width, learner)
         self.neighbourhood = Memory(1024, neighbors=1)
         self.held_out = torch.zeros(0, features)
         self.by_alarm = Calibrated()
@@ -102,6 +107,21 @@ class DoubleAdversarial(nn.Module):
         self.by_activation = Memory(s.memory, neighbors=5)
         self.by_row = Memory(s.memory, neighbors=5)
         self.by_straight = Memory(s.memory, neighbors=5)
+
+    def _target(self, shape: tuple[int, int, int] | None) -> AnyAutoencoder:
+        s = self.settings
+        if s.convolutional and shape is not None:
+            return ConvolutionalAutoencoder(shape, unit=self.unit)
+        return Autoencoder(
+            self.views.width, s.widths, unit=self.unit, activation=s.activation, dropout=s.dropout
+        )
+
+    def _inner(self, width: int, learner: Callable[..., MLP]) -> nn.Module:
+        """The detector inside the game, from what the alarm reads to one score."""
+        s = self.settings
+        if s.alarm == "deep-sad":
+            return Hypersphere(learner(width, s.alarm_widths[:-1], s.alarm_widths[-1]), s.alarm_widths[-1])
+        return learner(width, s.alarm_widths, 1)
 
     # ---- scoring
 
@@ -113,7 +133,7 @@ class DoubleAdversarial(nn.Module):
         v = self.view(x)
         trace = self.read(v)
         return (
-            s.alarm_evidence * self.by_alarm(self.alarm(trace).squeeze(1))
+            s.alarm_evidence * self.by_alarm(self.alarm(trace).flatten())
             + s.activation_evidence * self.by_activation(trace)
             + s.row_evidence * self.by_row(self.views.standard(x))
             + s.straight_evidence * self.by_straight(self.views.where_heavy(x))
@@ -139,13 +159,13 @@ class DoubleAdversarial(nn.Module):
 
     def alarm_of(self, v: Viewed) -> Scores:
         """The alarm's logit for rows."""
-        return self.alarm(self.read(v)).squeeze(1)
+        return self.alarm(self.read(v)).flatten()
 
     def alarm_of_code(self, code: Codes) -> Scores:
         """The alarm's logit for rows that are born as codes."""
         if self.settings.trace:
             return self.alarm_of(self.born(code))
-        return self.alarm(self.target.activations_of_code(code, self.settings.activations)).squeeze(1)
+        return self.alarm(self.target.activations_of_code(code, self.settings.activations)).flatten()
 
     def born(self, code: Codes) -> Viewed:
         """What the autoencoder sees of the rows that codes stand for.
@@ -153,8 +173,12 @@ class DoubleAdversarial(nn.Module):
         Only the decoder's first view makes the row, and the others are made from it: views that contradict
         each other would give a generated row away, and the alarm would learn nothing else.
         """
+        return self.view(self.raw(code))
+
+    def raw(self, code: Codes) -> Rows:
+        """The raw rows that codes stand for, by the decoder's first view."""
         first = self.target.decode(code)[:, : len(self.views.center)]
-        return self.view(self.views.from_standard(unsquash(first)))
+        return self.views.from_minmax(first) if self.unit else self.views.from_standard(unsquash(first))
 
     def encode(self, x: Rows) -> Codes:
         """Codes of raw rows."""
@@ -184,9 +208,9 @@ class DoubleAdversarial(nn.Module):
     def alarm_on_trivial(self, batch: Batch) -> Loss:
         """Alarm, warm-up: normal rows and known anomalies against counterexamples born as rows."""
         s, v = self.settings, self.view(batch.normal)
-        loss = s.normal_weight * alarm.cross_entropy(self.alarm_of(v), 0.0)
+        loss = s.normal_weight * self._taught(self.alarm_of(v), 0.0)
         if len(batch.known):
-            loss = loss + alarm.cross_entropy(self.alarm_of(self.view(batch.known)), 1.0)
+            loss = loss + self._taught(self.alarm_of(self.view(batch.known)), 1.0)
         if s.trivial_weight:
             loss = loss + s.trivial_weight * self._against(noise.trivial(v))
         if s.near_weight:
@@ -232,7 +256,9 @@ class DoubleAdversarial(nn.Module):
         s = self.settings
         fooled = self.alarm_of_code(self.generate(batch))
         elsewhere = self.generate(batch)
-        loss = s.fool_weight * adversarial.fool_alarm(fooled.sigmoid() if s.bounded else fooled)
+        loss = s.fool_weight * adversarial.fool_alarm(
+            fooled.sigmoid() if s.bounded and s.alarm == "activation" else fooled
+        )
         loss = loss + adversarial.become_anomalous(self._judge(self.critic, elsewhere))
         return loss + s.repulsion_weight * adversarial.repulsion(elsewhere) if s.repulsion_weight else loss
 
@@ -287,11 +313,13 @@ class DoubleAdversarial(nn.Module):
             self.neighbourhood.fit(self.view(x))
 
     def fit_scale(self, x: Rows) -> None:
-        """Mean and deviation of everything the alarm reads, and the norm of normal codes."""
+        """Mean and deviation of everything the alarm reads, the norm of normal codes, a sphere's centre."""
         if self.settings.reach is not None:
             self.code_norm.copy_(self.encode(_sample(x, 10_000)).square().sum(1).mean().sqrt())
         if self.settings.trace:
             self.scale.fit(self.trace(self.view(_sample(x, 10_000))), floor=0.01)
+        if isinstance(self.alarm, Hypersphere):
+            self.alarm.fit(self.read(self.view(_sample(x, 10_000))))
 
     def fit_evidence(self, x: Rows) -> None:
         """Memories, and the spread of every kind of evidence."""
@@ -310,14 +338,20 @@ class DoubleAdversarial(nn.Module):
     def _against(self, v: Viewed) -> Loss:
         """Loss of the alarm on counterexamples, by their distance to the normal rows or as 1."""
         if not self.settings.soft:
-            return alarm.cross_entropy(self.alarm_of(v), 1.0)
+            return self._taught(self.alarm_of(v), 1.0)
         distance = self.neighbourhood.distance(v)
-        return alarm.cross_entropy(self.alarm_of(v), distance / (1 + distance))
+        return self._taught(self.alarm_of(v), distance / (1 + distance))
 
     def _against_code(self, code: Codes) -> Loss:
         if self.settings.soft:
             return self._against(self.born(code))
-        return alarm.cross_entropy(self.alarm_of_code(code), 1.0)
+        return self._taught(self.alarm_of_code(code), 1.0)
+
+    def _taught(self, scores: Scores, target: float | Scores) -> Loss:
+        """Loss of the inner detector for scores that should be low (target 0) or high (1)."""
+        if isinstance(target, float):
+            target = torch.full_like(scores, target)
+        return _LESSONS[self.settings.alarm](scores, target)
 
     def _residual(self, v: Viewed) -> Viewed:
         return v - self.target.decode(self.target.encoder(v))
@@ -325,6 +359,13 @@ class DoubleAdversarial(nn.Module):
     def _judge(self, network: MLP, codes: Codes) -> Scores:
         output = network(codes).squeeze(1)
         return output.sigmoid() if self.settings.bounded else output
+
+
+_LESSONS: Mapping[Inner, Callable[[Scores, Scores], Loss]] = {
+    "activation": alarm.cross_entropy,
+    "devnet": deviation,
+    "deep-sad": hypersphere,
+}
 
 
 def _sample(x: Rows, most: int) -> Rows:
@@ -347,6 +388,9 @@ class DA3D(NetworkDetector):
         Hidden layers of alarm and generator.
     activations : {"decoder", "encoder", "all"}, optional
         Which hidden activations the alarm reads.
+    alarm : {"activation", "devnet", "deep-sad"}
+        The detector inside the game: the paper's network under cross-entropy, one under DevNet's deviation
+        loss, or a hypersphere as in Deep SAD.
     normal_weight, trivial_weight, near_weight, simple_weight, generated_weight : float, optional
         Weights of the alarm's terms: normal rows, noise on its own, normal rows plus noise, random codes,
         generated codes. With `generated_weight` 0 neither generator nor critic is trained.
@@ -405,6 +449,7 @@ class DA3D(NetworkDetector):
         alarm_widths: Sequence[int] | None = None,
         generator_widths: Sequence[int] | None = None,
         activations: Where | None = None,
+        alarm: Inner = "activation",
         normal_weight: float | None = None,
         trivial_weight: float | None = None,
         near_weight: float | None = None,
@@ -430,6 +475,7 @@ class DA3D(NetworkDetector):
         self.alarm_widths = alarm_widths
         self.generator_widths = generator_widths
         self.activations = activations
+        self.alarm = alarm
         self.normal_weight = normal_weight
         self.trivial_weight = trivial_weight
         self.near_weight = near_weight
@@ -463,9 +509,18 @@ class DA3D(NetworkDetector):
             noise = torch.randn(rows, self.settings_.noise_width, device=device)
             return self.network_.bounded(self.network_.generator(noise)).cpu().numpy()
 
+    def generated_rows(self, rows: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """Rows that the generator's codes stand for, shape (rows, features); None if it was not trained."""
+        if not self.settings_.generated_weight:
+            return None
+        codes = torch.from_numpy(self.generated_codes(rows, seed))
+        with torch.inference_mode():
+            raw = self.network_.raw(codes.to(self.network_.code_norm.device)).cpu().numpy()
+        return raw * self.unit_ + self.center_
+
     def _build(self, features: int) -> DoubleAdversarial:
         self.settings_ = self._resolve(features)
-        return DoubleAdversarial(features, self.settings_)
+        return DoubleAdversarial(features, self.settings_, self.image_shape_)
 
     def _prepare(self, network: DoubleAdversarial, rows: Tensor) -> Tensor:
         if network.settings.trim:
@@ -478,6 +533,8 @@ class DA3D(NetworkDetector):
         if self.epochs is not None and self.steps is not None:
             raise ParameterError("epochs and steps are both given; give the budget in one of the two.")
         settings = PRESETS[self.preset](features)
+        if self.image_shape_ is not None:
+            settings = for_images(settings)
         given = {
             field.name: tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
             for field in fields(Settings)
@@ -549,6 +606,8 @@ def _check(s: Settings) -> None:
         raise ParameterError(
             f"activations is {s.activations!r} but must be one of {', '.join(get_args(Where))}."
         )
+    if s.alarm not in get_args(Inner):
+        raise ParameterError(f"alarm is {s.alarm!r} but must be one of {', '.join(get_args(Inner))}.")
     for name in ("widths", "alarm_widths", "generator_widths"):
         if not getattr(s, name) or min(getattr(s, name)) < 1:
             raise ParameterError(f"{name} is {getattr(s, name)} but must hold positive layer widths.")

@@ -9,9 +9,10 @@ from typing import Literal, TypeVar
 
 from da3d.networks import Activation, View, Where
 
-__all__ = ["PRESETS", "Preset", "Settings"]
+__all__ = ["PRESETS", "Inner", "Preset", "Settings", "for_images"]
 
 Preset = Literal["default", "preprint", "released"]
+Inner = Literal["activation", "devnet", "deep-sad"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,10 @@ class Settings:
         As in `networks.MLP`; `alarm_dropout` says whether alarm and generator have dropout as well.
     activations : {"decoder", "encoder", "all"}
         Which hidden activations the alarm reads.
+    alarm : {"activation", "devnet", "deep-sad"}
+        The detector inside the game.
+    convolutional : bool
+        Whether the autoencoder of images has the authors' convolutions instead of `widths`.
     trace : bool
         Whether the alarm reads row, code and residual beside the activations, all standardised.
     soft : bool
@@ -87,6 +92,8 @@ class Settings:
     dropout: float
     alarm_dropout: bool = True
     activations: Where
+    alarm: Inner = "activation"
+    convolutional: bool = False
     trace: bool = False
     soft: bool = False
     bounded: bool = False
@@ -120,6 +127,17 @@ class Settings:
     game_rate: float = 1e-4
     game_betas: tuple[float, float] = (0.9, 0.999)
     anneal: bool = False
+
+
+def for_images(settings: Settings) -> Settings:
+    """The same preset for rows of pixels: one scale for all of them, the authors' convolutions if faithful.
+
+    The authors' code has the big alarm and batches of 256 for images; the default stays dense, and sees no
+    further views, since pixels have no shapes to straighten.
+    """
+    if settings.views == ("minmax",):
+        return replace(settings, convolutional=True, alarm_widths=_BIG, batch_size=256)
+    return replace(settings, views=("standard",), widths=(256, 128, 32), straight_evidence=0.0)
 
 
 _Sizes = TypeVar("_Sizes")

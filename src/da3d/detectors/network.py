@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -122,6 +123,21 @@ class NetworkDetector(Detector):
                 padded = F.pad(chunk, (0, 0, 0, -len(chunk) % _PAD))
                 scores[start : start + len(chunk)] = self.network_(padded)[: len(chunk)].cpu().numpy()
         return scores
+
+    def gradients(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Slope of each row's score along each feature, shape (rows, features), per unit of the feature.
+
+        Not finite where the network's score has no slope, such as on top of a remembered row.
+        """
+        check_is_fitted(self)
+        rows = self._validated(X, reset=False)
+        slopes = np.empty(rows.shape)
+        device = next(self.network_.parameters()).device
+        for start in range(0, len(rows), _CHUNK):
+            chunk = self._tensor(rows[start : start + _CHUNK], device).requires_grad_()
+            (slope,) = torch.autograd.grad(self.network_(chunk).sum(), chunk)
+            slopes[start : start + len(chunk)] = slope.cpu().numpy()
+        return slopes / self.unit_
 
     def fitted_arrays(self) -> dict[str, NDArray[Any]]:
         """The columns' centers and units, and the module's parameters and buffers."""

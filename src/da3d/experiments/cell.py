@@ -13,8 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from da3d import __version__
+from da3d.datasets.splits import Split
+from da3d.detectors import Detector
 from da3d.experiments.data import split_of
 from da3d.experiments.plan import Cell
 from da3d.experiments.record import Failure, Record, Seconds, Size, scores_digest
@@ -59,26 +62,32 @@ def blank(cell: Cell, **facts: Any) -> Record:
         configuration=cell.configuration,
         digest=cell.digest,
         content=cell.content,
-        versions=_versions(),
+        versions=_versions(cell.detector.name),
         **facts,
     )
 
 
 def _measured(cell: Cell) -> tuple[dict[str, Any], Scores]:
-    """The facts of a cell and its scores; every detector sees tables through the pipeline."""
+    """The facts of a cell and its scores."""
     split = split_of(cell)
-    pipeline = AnomalyPipeline(make(cell.detector.name, cell.detector.parameters), random_state=cell.seed)
+    model = _model(cell, split)
+    train, test = (_pixels(part, split.image_shape) for part in (split.train, split.test))
     wall, processor = time.perf_counter(), time.process_time()
-    pipeline.fit(split.train)
+    model.fit(train, split.train_labels if split.train_labels.any() else None)
     fitted, used = time.perf_counter(), time.process_time() - processor
-    scores = pipeline.anomaly_score(split.test)
+    scores = model.anomaly_score(test)
     scored = time.perf_counter()
+    detector, width = (
+        (model.detector_, len(model.encoder_.feature_names_))
+        if isinstance(model, AnomalyPipeline)
+        else (model, model.n_features_in_)
+    )
     facts = {
-        "settings": as_json(getattr(pipeline.detector_, "settings_", None)),
+        "settings": as_json(getattr(detector, "settings_", None)),
         "train": Size(rows=len(split.train), anomalies=int(split.hidden_anomalies.sum())),
         "test": Size(rows=len(split.test), anomalies=int(split.test_labels.sum())),
         "columns": split.train.shape[1],
-        "features": len(pipeline.encoder_.feature_names_),
+        "features": width,
         "contamination_reached": split.contamination_reached,
         "seconds": Seconds(
             fit=round(fitted - wall, 3), fit_cpu=round(used, 3), score=round(scored - fitted, 3)
@@ -89,14 +98,29 @@ def _measured(cell: Cell) -> tuple[dict[str, Any], Scores]:
     return facts, scores
 
 
+def _model(cell: Cell, split: Split) -> AnomalyPipeline | Detector:
+    """What learns: every detector sees tables through the pipeline, but images as they are."""
+    detector = make(cell.detector.name, cell.detector.parameters)
+    if split.image_shape is None:
+        return AnomalyPipeline(detector, random_state=cell.seed)
+    detector.set_params(random_state=cell.seed)
+    return detector
+
+
+def _pixels(frame: pd.DataFrame, shape: tuple[int, int, int] | None) -> Any:
+    """A table as it is, or images as an array of shape (rows, channels, height, width)."""
+    return frame if shape is None else frame.to_numpy().reshape(-1, *shape)
+
+
 def _failure(error: Exception) -> Failure:
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else None
     return Failure(type=type(error).__name__, message=str(error)[:_LONGEST], where=where)
 
 
-def _versions() -> dict[str, str]:
-    others = {name: version(name) for name in ("torch", "numpy", "scikit-learn")}
+def _versions(detector: str) -> dict[str, str]:
+    libraries = ["torch", "numpy", "scikit-learn", *(["pyod"] if detector.startswith("pyod:") else [])]
+    others = {name: version(name) for name in libraries}
     return {"da3d": __version__, **others, "python": platform.python_version()}
 
 

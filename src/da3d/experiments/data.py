@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from da3d.datasets import LabelledTable, load_dataset
-from da3d.datasets.splits import Split, official, one_class, paper_split
+from da3d.datasets.classes import choose_classes
+from da3d.datasets.splits import (
+    NONE_KNOWN,
+    Known,
+    Split,
+    a3_split,
+    fence_gan,
+    official,
+    one_class,
+    paper_split,
+    preprint_split,
+)
 from da3d.errors import LabelError
 from da3d.preprocessing import read_table
 from da3d.preprocessing.labels import marked, take_column
@@ -23,6 +36,16 @@ __all__ = ["split_of"]
 
 _SEED = 42  # draws the tested rows, the same for every seed of a cell
 Rows = npt.NDArray[np.intp]
+
+_SPLITS: dict[str, Callable[..., Split]] = {
+    "official": official,
+    "paper": paper_split,
+    "preprint": preprint_split,
+    "a3": a3_split,
+    "fence_kdd99": partial(fence_gan, made_for="kdd99"),
+    "fence_mnist": partial(fence_gan, made_for="mnist"),
+    "fence_cifar10": partial(fence_gan, made_for="cifar10"),
+}
 
 
 def split_of(cell: Cell) -> Split:
@@ -37,19 +60,23 @@ def split_of(cell: Cell) -> Split:
         The data set is unknown, not here, or cannot be divided in this way.
     """
     data = cell.data
-    table = _table(data.name[0]) if data.name else _own_table(cell)
+    table = _table(data.name[0], json.dumps(data.options or {})) if data.name else _own_table(cell)
+    table = choose_classes(table, data.normal, data.anomalous)
+    known = NONE_KNOWN if data.known is None else Known(data.known, data.known_groups)
     if data.split == "one_class":
-        split = one_class(table, cell.seed, max_train=data.max_train, contamination=cell.contamination)
+        split = one_class(
+            table, cell.seed, max_train=data.max_train, contamination=cell.contamination, known=known
+        )
     else:
-        divide = official if data.split == "official" else paper_split
-        split = _fewer_train(divide(table, cell.seed, cell.contamination), data.max_train, cell.seed)
+        split = _SPLITS[data.split](table, cell.seed, contamination=cell.contamination, known=known)
+        split = _fewer_train(split, data.max_train, cell.seed)
     return _fewer_tested(split, data.max_test)
 
 
 @lru_cache(maxsize=1)
-def _table(name: str) -> LabelledTable:
+def _table(name: str, options: str) -> LabelledTable:
     """A public data set; a process that works several cells of it in turn reads it once."""
-    return load_dataset(name)
+    return load_dataset(name, **json.loads(options))
 
 
 def _own_table(cell: Cell) -> LabelledTable:
@@ -69,22 +96,25 @@ def _read(
     if not labels.any():
         values = ", ".join(map(repr, column.unique()[:6].tolist()))
         raise LabelError(f"no label in column {label!r} of '{path}' is an anomaly; it holds {values}.")
-    return LabelledTable(features, labels, groups=column.to_numpy(object))
+    return LabelledTable(features, labels, groups=column.astype(str).to_numpy(object))
 
 
 def _fewer_train(split: Split, most: int | None, seed: int) -> Split:
-    """At most so many normal training rows, and contaminating ones in proportion."""
-    normal = int((~split.hidden_anomalies).sum())
+    """At most so many normal training rows, contaminating ones in proportion, and all known anomalies."""
+    known = split.train_labels == 1
+    normal = int((~split.hidden_anomalies & ~known).sum())
     if most is None or normal <= most:
         return split
-    kept = _drawn(split.hidden_anomalies, most / normal, np.random.default_rng(seed))
+    believed = np.flatnonzero(~known)
+    drawn = _drawn(split.hidden_anomalies[believed], most / normal, np.random.default_rng(seed))
+    kept = np.sort(np.concatenate([believed[drawn], np.flatnonzero(known)]))
     hidden = split.hidden_anomalies[kept]
     return replace(
         split,
         train=split.train.iloc[kept],
         train_labels=split.train_labels[kept],
         hidden_anomalies=hidden,
-        contamination_reached=float(hidden.mean()),
+        contamination_reached=float(hidden[~known[kept]].mean()),
     )
 
 

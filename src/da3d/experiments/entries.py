@@ -12,7 +12,13 @@ A file holds::
 
     [[data]]
     name = "nsl_kdd"                     a data set of `da3d datasets`, or a list of several
-    split = "official"                   or "one_class" (if left out) or "paper", as in `datasets.splits`
+    split = "official"                   or "one_class" (if left out), "paper", "preprint", "a3",
+                                         "fence_kdd99", "fence_mnist", "fence_cifar10"; see `datasets.splits`
+    options = { unique_rows = true }     switches of the data set, as in `da3d datasets get` (optional)
+    normal = ["normal"]                  groups that are normal, as in `datasets.classes` (optional)
+    anomalous = ["DoS", "R2L"]           groups that are anomalies (optional)
+    known = 100                          anomalies that train with label 1 (optional)
+    known_groups = ["DoS"]               groups that they come from; all if left out
     max_train = 3000                     normal rows that train, at most (optional)
     max_test = 10000                     rows that are tested, at most (optional)
     title = "NSL-KDD"                    what tables call it; the name if left out
@@ -24,9 +30,10 @@ A file holds::
 
     [[detector]]
     label = "kNN, 10"                    what tables call it
-    name = "knn"                         as in `detectors.DETECTORS`, or "default"
+    name = "knn"                         as in `detectors.DETECTORS`; "default", "pyod:CLASS", "sklearn:CLASS"
     parameters = { neighbors = 10 }      arguments of its constructor (optional)
-    published = { "NSL-KDD" = { "0.0" = 0.96 } }   AUC that the paper prints, by data and contamination
+    published = { "NSL-KDD" = { "0.0" = 0.96 } }   AUC that the paper prints, by data and contamination; or
+                                         several figures, { auc = 0.96, average_precision = 0.94 }
 """
 
 from __future__ import annotations
@@ -52,6 +59,8 @@ METRICS = {
     "average_precision": "average precision",
     "recall_at_1pct_fpr": "recall at 1 % false positives",
     "f1_at_true_rate": "F1 at the true rate",
+    "precision_at_20pct": "precision of the strangest 20 %",
+    "recall_at_20pct": "recall of the strangest 20 %",
 }
 """What tables call the figures of `metrics.summarise`; of all of them more is better."""
 
@@ -59,11 +68,24 @@ Rows = Annotated[int, Field(ge=1)] | None
 Label = str | int | float | bool
 
 
+def _as_texts(given: object) -> object:
+    """As `_as_tuple`, with whole numbers as text: the digit 7 is the group "7"."""
+    given = _as_tuple(given)
+    if not isinstance(given, tuple):
+        return given
+    return tuple(
+        str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in given
+    )
+
+
 def _as_tuple(given: object) -> object:
     """A list, or a single value, as a tuple."""
     if isinstance(given, list):
         return tuple(given)
     return given if given is None or isinstance(given, tuple) else (given,)
+
+
+Groups = Annotated[tuple[str, ...] | None, Field(min_length=1), BeforeValidator(_as_texts)]
 
 
 class _Strict(BaseModel):
@@ -87,10 +109,24 @@ class DataEntry(_Strict):
     path: str | None = None
     label: str | None = None
     anomaly: Annotated[tuple[Label, ...] | None, BeforeValidator(_as_tuple)] = None
-    split: Literal["official", "one_class", "paper"] = "one_class"
+    split: Literal[
+        "official", "one_class", "paper", "preprint", "a3", "fence_kdd99", "fence_mnist", "fence_cifar10"
+    ] = "one_class"
     max_train: Rows = None
     max_test: Annotated[int, Field(ge=2)] | None = None
     title: str | None = None
+    # What follows is None where it is left out, so that configurations of before it existed stay the same.
+    options: dict[str, bool] | None = None
+    normal: Groups = None
+    anomalous: Groups = None
+    known: Rows = None
+    known_groups: Groups = None
+
+    @field_validator("options")
+    @classmethod
+    def _switched_on(cls, given: dict[str, bool] | None) -> dict[str, bool] | None:
+        """Only switches that are on: the others change nothing."""
+        return {name: on for name, on in (given or {}).items() if on} or None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -102,9 +138,25 @@ class DataEntry(_Strict):
             verb = "belongs to" if self.path is None else "is needed with"
             raise ValueError(f"{wrong[0]} {verb} path")
         if self.path is not None and self.split == "official":
-            raise ValueError("a file of your own has no official test set; split is one_class or paper")
-        if self.name is not None and self.title is not None and len(self.name) > 1:
-            raise ValueError("title stands for one data set, but name lists several")
+            raise ValueError("a file of your own has no official test set; choose another split")
+        for_one = {"title": self.title, "options": self.options}
+        if wrong := [key for key, value in for_one.items() if value and len(self.name or ()) > 1]:
+            raise ValueError(f"{wrong[0]} stands for one data set, but name lists several")
+        return self
+
+    @model_validator(mode="after")
+    def _classes_that_fit(self) -> Self:
+        of_set = {"options": self.options, "normal": self.normal, "anomalous": self.anomalous}
+        if wrong := [key for key, value in of_set.items() if value is not None and self.path is not None]:
+            raise ValueError(f"{wrong[0]} belongs to name; in a file of your own, anomaly says who is one")
+        if self.known_groups is not None and self.known is None:
+            raise ValueError("known_groups says where known anomalies come from; say in known how many")
+        normal, anomalous = set(self.normal or ()), set(self.anomalous or ())
+        if normal & anomalous:
+            raise ValueError(f"{min(normal & anomalous)!r} is in both normal and anomalous")
+        known = set(self.known_groups or ())
+        if wrong_groups := known & normal or (known - anomalous if anomalous else set()):
+            raise ValueError(f"{min(wrong_groups)!r} is in known_groups but is no anomaly")
         return self
 
     def each(self) -> list[DataEntry]:
@@ -128,7 +180,7 @@ class DetectorEntry(_Strict):
     label: Annotated[str, Field(min_length=1)]
     name: str
     parameters: dict[str, Any] = {}
-    published: dict[str, dict[str, float]] = {}
+    published: dict[str, dict[str, float | dict[str, float]]] = {}
 
     @field_validator("parameters")
     @classmethod
@@ -139,18 +191,25 @@ class DetectorEntry(_Strict):
 
     @field_validator("published")
     @classmethod
-    def _by_number(cls, given: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    def _by_number(
+        cls, given: dict[str, dict[str, float | dict[str, float]]]
+    ) -> dict[str, dict[str, float | dict[str, float]]]:
         for levels in given.values():
-            for level in levels:
+            for level, figures in levels.items():
                 float(level)  # pydantic turns its ValueError into a sentence
+                if isinstance(figures, dict) and (unknown := sorted(set(figures) - set(METRICS))):
+                    raise ValueError(f"{unknown[0]!r} is none of {', '.join(METRICS)}")
         return given
 
-    def printed(self, data: DataEntry, contamination: float) -> float | None:
-        """The published AUC, if there is one."""
+    def printed(self, data: DataEntry, contamination: float, metric: str = "auc") -> float | None:
+        """The published figure, if there is one."""
         levels = self.published.get(data.shown) or next(
             (self.published[name] for name in data.names if name in self.published), {}
         )
-        return {float(level): auc for level, auc in levels.items()}.get(contamination)
+        figures = {float(level): given for level, given in levels.items()}.get(contamination)
+        if isinstance(figures, dict):
+            return figures.get(metric)
+        return figures if metric == "auc" else None
 
 
 class Plan(_Strict):

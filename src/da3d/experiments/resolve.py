@@ -12,7 +12,14 @@ import numpy as np
 from pydantic import JsonValue
 from sklearn.base import BaseEstimator
 
-from da3d.detectors import DETECTORS, Detector, default_detector, make_detector
+from da3d.detectors import (
+    DETECTORS,
+    Detector,
+    default_detector,
+    is_foreign,
+    make_detector,
+    unknown_detector,
+)
 from da3d.errors import ParameterError
 
 __all__ = ["as_json", "content_digest", "make", "resolved"]
@@ -32,9 +39,8 @@ def make(name: str, parameters: Mapping[str, Any]) -> Detector:
         There is no such detector, or it has no such parameter.
     """
     if name != DEFAULT:
-        if name not in DETECTORS:
-            known = ", ".join((DEFAULT, *DETECTORS))
-            raise ParameterError(f"detector is {name!r} but must be one of {known}.")
+        if name not in DETECTORS and not is_foreign(name):
+            raise unknown_detector(name, (DEFAULT, *DETECTORS))
         return make_detector(name, **parameters)
     detector = default_detector()
     known_parameters = detector.get_params()

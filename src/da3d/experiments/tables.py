@@ -151,14 +151,14 @@ def make_table(experiment: Experiment, records: Records, metric: str | None = No
     rows = []
     for data, level in product(plan.data_sets, plan.contamination):
         here = {entry.label: found[data.shown, level, entry.label] for entry in plan.detector}
-        printed = {entry.label: entry.printed(data, level) for entry in plan.detector}
+        printed = {entry.label: entry.printed(data, level, metric) for entry in plan.detector}
         rows.append(
             Row(
                 data.shown,
                 level,
                 _reached(each for several in here.values() for each in several),
                 {label: _entry(several, metric) for label, several in here.items()},
-                {k: v for k, v in printed.items() if v is not None} if metric == "auc" else {},
+                {k: v for k, v in printed.items() if v is not None},
             )
         )
     return Table(

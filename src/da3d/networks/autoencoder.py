@@ -1,4 +1,4 @@
-"""An autoencoder whose hidden activations can be read: the target of activation analysis."""
+"""Autoencoders whose hidden activations can be read: targets of activation analysis."""
 
 from __future__ import annotations
 
@@ -10,46 +10,50 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from da3d.networks.mlp import MLP, Activation
+from da3d.networks.traced import Traced, dense, linear
 
-__all__ = ["Autoencoder", "Where"]
+__all__ = ["AnyAutoencoder", "Autoencoder", "HiddenCodeAutoencoder", "Where"]
 
 Where = Literal["decoder", "encoder", "all"]
 
 
-class Autoencoder(nn.Module):
-    """Encoder and mirrored decoder around a linear code.
+class AnyAutoencoder(nn.Module):
+    """Encoder and decoder, made of any layers, that show their hidden activations.
 
     The decoder's output is linear; for rows in [0, 1] it is a logit, and `as_row` applies the sigmoid.
-    Hidden activations are those after each non-linearity and before dropout; neither the code nor the
-    output belongs to them.
+    Hidden activations are those after each non-linearity and before dropout; the output does not belong to
+    them, and the code does only if the encoder ends in a non-linearity.
 
     Parameters
     ----------
+    encoder, decoder : MLP or Traced
+        Rows to codes and codes to rows, both as rows of numbers.
     features : int
         Width of a row.
-    widths : sequence of int
-        Widths of the encoder's layers; the last is the code. The decoder mirrors them.
     unit : bool
         Whether rows lie in [0, 1], so that the decoder's output is read as a logit.
-    activation, dropout
-        As in `MLP`.
+
+    Attributes
+    ----------
+    code_width : int
+        Width of a code.
     """
 
-    def __init__(
-        self,
-        features: int,
-        widths: Sequence[int],
-        *,
-        unit: bool,
-        activation: Activation = "leaky_relu",
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, encoder: MLP | Traced, decoder: MLP | Traced, features: int, *, unit: bool) -> None:
         super().__init__()
         self.unit = unit
-        *hidden, self.code_width = widths
-        self.hidden_width = sum(hidden)
-        self.encoder = MLP(features, hidden, self.code_width, activation=activation, dropout=dropout)
-        self.decoder = MLP(self.code_width, hidden[::-1], features, activation=activation, dropout=dropout)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.code_width, self._in_encoder, self._in_decoder = self._counted(features)
+
+    @torch.no_grad()
+    def _counted(self, features: int) -> tuple[int, int, int]:
+        """Widths of code, encoder and decoder activations, by a dry run: layers need not tell their sizes."""
+        self.eval()
+        code, in_encoder = self.encoder.trace(torch.zeros(1, features))
+        _, in_decoder = self.decoder.trace(code)
+        self.train()
+        return code.shape[1], sum(a.shape[1] for a in in_encoder), sum(a.shape[1] for a in in_decoder)
 
     def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
         """The decoder's output for rows: their copy, as logits if rows lie in [0, 1]."""
@@ -57,7 +61,8 @@ class Autoencoder(nn.Module):
 
     def activation_width(self, where: Where) -> int:
         """Number of hidden activations that `activations` returns for `where`."""
-        return self.hidden_width * (2 if where == "all" else 1)
+        counted = {"encoder": self._in_encoder, "decoder": self._in_decoder}
+        return sum(counted.values()) if where == "all" else counted[where]
 
     def activations(self, x: Float[Tensor, "row feature"], where: Where) -> Float[Tensor, "row activation"]:
         """Hidden activations that rows cause in the encoder, the decoder, or both."""
@@ -88,3 +93,67 @@ class Autoencoder(nn.Module):
     def as_row(self, output: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
         """The row that an output of the decoder stands for."""
         return output.sigmoid() if self.unit else output
+
+
+class Autoencoder(AnyAutoencoder):
+    """Dense encoder and mirrored decoder around a linear code.
+
+    Parameters
+    ----------
+    features : int
+        Width of a row.
+    widths : sequence of int
+        Widths of the encoder's layers; the last is the code. The decoder mirrors them.
+    unit : bool
+        As in `AnyAutoencoder`.
+    activation, dropout
+        As in `MLP`.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        widths: Sequence[int],
+        *,
+        unit: bool,
+        activation: Activation = "leaky_relu",
+        dropout: float = 0.0,
+    ) -> None:
+        *hidden, code = widths
+        encoder = MLP(features, hidden, code, activation=activation, dropout=dropout)
+        decoder = MLP(code, hidden[::-1], features, activation=activation, dropout=dropout)
+        super().__init__(encoder, decoder, features, unit=unit)
+
+
+class HiddenCodeAutoencoder(AnyAutoencoder):
+    """The dense autoencoder of A3 (Sperl, Schulze and Böttinger 2020, Table 2).
+
+    The code passes a non-linearity as all layers do, so it is one of the hidden activations. Dropout is there
+    once, in front of the output layer.
+
+    Parameters
+    ----------
+    features, widths, unit
+        As in `Autoencoder`.
+    activation, dropout
+        As in `MLP`.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        widths: Sequence[int],
+        *,
+        unit: bool,
+        activation: Activation = "relu",
+        dropout: float = 0.1,
+    ) -> None:
+        *hidden, code = widths
+        mirrored = dense(code, hidden[::-1], activation)
+        last = linear(hidden[0] if hidden else code, features)
+        super().__init__(
+            Traced(*dense(features, widths, activation)),
+            Traced(*mirrored, nn.Dropout(dropout), last),
+            features,
+            unit=unit,
+        )

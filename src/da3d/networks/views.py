@@ -77,10 +77,14 @@ class Views(nn.Module):
         Width of a row.
     names : sequence of {"minmax", "standard", "robust", "quantile"}
         At least one.
+    alike : bool
+        Whether all columns are of one kind, such as pixels, and share one range, mean and deviation; columns
+        are then not looked at for heavy tails.
     """
 
-    def __init__(self, features: int, names: Sequence[View]) -> None:
+    def __init__(self, features: int, names: Sequence[View], *, alike: bool = False) -> None:
         super().__init__()
+        self.alike = alike
         self.names = tuple(names)
         self.width = features * len(self.names)
         self.low: Tensor
@@ -105,6 +109,9 @@ class Views(nn.Module):
 
     def fit(self, x: Float[Tensor, "row feature"]) -> None:
         """Take ranges, moments and quantiles from rows."""
+        if self.alike:
+            self._fit_alike(x)
+            return
         low, high = x.amin(0), x.amax(0)
         self.low.copy_(low)
         self.span.copy_(torch.where(high > low, high - low, 1.0))
@@ -125,6 +132,14 @@ class Views(nn.Module):
         for column in self.heavy.nonzero().flatten():
             self.knots[column], self.levels[column] = _normal_scores(sample[:, column])
 
+    def _fit_alike(self, x: Float[Tensor, "row feature"]) -> None:
+        low, high = x.min(), x.max()
+        self.low.fill_(low)
+        self.span.fill_(high - low if high > low else 1.0)
+        self.center.fill_(exact(x).mean())
+        self.unit.fill_(exact(x).std(correction=0).clamp_min(1e-6))
+        self.graded.fill_(True)
+
     def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row viewed"]:
         """All views of rows, in the order of `names`."""
         return torch.cat([getattr(self, name)(x) for name in self.names], 1)
@@ -132,6 +147,10 @@ class Views(nn.Module):
     def minmax(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
         """The fitted range goes to [0, 1]."""
         return (x - self.low) / self.span
+
+    def from_minmax(self, u: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
+        """Inverse of `minmax`."""
+        return u * self.span + self.low
 
     def standard(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
         """Zero mean, unit deviation."""

@@ -3,7 +3,8 @@
 ::
 
     manifest.json        everything that is text or a single number; size and SHA-256 of the other members
-    arrays.safetensors   detector/<name>, and calibration/scores of a pipeline
+    arrays.safetensors   detector/<name>; of a pipeline also calibration/..., reference/rows, profile/... and
+                         suppression/...
     encoder.skops        the ColumnTransformer of a pipeline's encoder
     detector/*.skops     scikit-learn objects of a detector, such as isolation-forest's forest
 

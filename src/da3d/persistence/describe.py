@@ -41,8 +41,8 @@ def detector(model: Detector) -> Parts[models.DetectorRecord]:
     ParameterError
         The detector is not one of `DETECTORS`, or a part of it cannot be kept.
     """
+    arrays = model.fitted_arrays()  # first, since it knows best why a detector cannot be kept
     template = _template(model, model.seed_)
-    arrays = model.fitted_arrays()
     transposed = sorted(name for name, array in arrays.items() if _by_columns(array))
     history = getattr(model, "history_", None)
     record = models.DetectorRecord(
@@ -75,19 +75,31 @@ def pipeline(model: AnomalyPipeline) -> Parts[models.PipelineRecord]:
         encoder=None if model.encoder is None else _encoder(model.encoder),
         threshold=None if model.threshold is None else _rule(model.threshold),
         contamination=float(model.contamination),
+        calibrate_by=model.calibrate_by,
+        reference_rows=int(model.reference_rows),
         random_state=_random_state(model.random_state, model.detector_.seed_),
     )
+    calibration = model.calibration_
+    reference, remembered = model.reference_.state()
+    suppression, suppressed = model.suppression_.state(model.reference_.usual)
     record = models.PipelineRecord(
         parameters=parameters,
         encoder={name: plain(name, value) for name, value in learnt.items()},
         features=int(model.n_features_in_),
         feature_names=_names(model),
         threshold=_rule(model.rule),
-        calibration_rows=len(model.calibration_.scores),
+        calibration_rows=len(calibration.scores),
+        calibration_groups=list(calibration.groups),
+        reference=models.ReferenceRecord.model_validate(reference),
+        profile_rows=model.profile_.rows,
+        suppression=models.SuppressionRecord.model_validate(suppression),
     )
-    return Parts(
-        record, {"calibration/scores": model.calibration_.scores}, {ENCODER: dump(transformer, ENCODER)}
-    )
+    arrays = {"calibration/scores": calibration.scores, "reference/rows": remembered}
+    arrays |= {f"profile/{name}": array for name, array in model.profile_.state().items()}
+    arrays |= {f"suppression/{name}": array for name, array in suppressed.items()}
+    for place, own in enumerate(calibration.groups.values()):
+        arrays[f"calibration/group/{place}"] = own.scores
+    return Parts(record, arrays, {ENCODER: dump(transformer, ENCODER)})
 
 
 def _template(model: Detector, seed: int) -> models.Template:

@@ -29,7 +29,8 @@ def inspect(path: str | Path) -> dict[str, Any]:
         ``weights`` (numbers in the detector's arrays), ``history`` (number of records), ``last_losses``
         (phase to the values of its last record) and ``members`` (name to bytes); of a pipeline also
         ``columns`` (of the table), ``schema`` (name and kind of each column in use), ``ignored`` (column to
-        reason), ``calibration_rows``, ``threshold`` and ``contamination``.
+        reason), ``calibration_rows``, ``calibrate_by``, ``reference_rows`` (normal rows that the file holds),
+        ``suppressed_patterns`` (benign rows that it holds), ``threshold`` and ``contamination``.
 
     Raises
     ------
@@ -59,7 +60,11 @@ def inspect(path: str | Path) -> dict[str, Any]:
         "members": {MANIFEST: len(manifest.to_bytes())}
         | {name: m.bytes for name, m in manifest.members.items()},
     }
-    return facts if manifest.pipeline is None else facts | _of_pipeline(manifest.pipeline)
+    if manifest.pipeline is None:
+        return facts
+    kept = {name: len(arrays.get(f"{name}/rows", ())) for name in ("reference", "suppression")}
+    counts = {"reference_rows": kept["reference"], "suppressed_patterns": kept["suppression"]}
+    return facts | _of_pipeline(manifest.pipeline) | counts
 
 
 def _last_losses(history: list[dict[str, str | int | float]]) -> dict[str, dict[str, float]]:
@@ -77,6 +82,7 @@ def _of_pipeline(pipeline: PipelineRecord) -> dict[str, Any]:
         "schema": pipeline.encoder.get("schema"),
         "ignored": pipeline.encoder.get("ignored"),
         "calibration_rows": pipeline.calibration_rows,
+        "calibrate_by": pipeline.parameters.calibrate_by,
         "threshold": pipeline.threshold.model_dump(),
         "contamination": pipeline.parameters.contamination,
     }

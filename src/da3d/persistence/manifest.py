@@ -19,8 +19,11 @@ __all__ = [
     "Member",
     "Parameters",
     "PipelineRecord",
+    "ReferenceRecord",
     "Rule",
+    "SuppressionRecord",
     "Template",
+    "UsualRecord",
     "plain",
 ]
 
@@ -85,7 +88,36 @@ class Parameters(_Strict):
     encoder: dict[str, JsonValue] | None
     threshold: Rule | None
     contamination: float
+    calibrate_by: str | None
+    reference_rows: int
     random_state: int | None
+
+
+class UsualRecord(_Strict):
+    """A `pipeline.reference.Usual`."""
+
+    name: str
+    kind: Literal["number", "boolean", "category", "date"]
+    missing: float
+    low: float | None
+    high: float | None
+    least: float | None
+    most: float | None
+    shares: dict[str, float]
+
+
+class ReferenceRecord(_Strict):
+    """The JSON half of `pipeline.Reference.state`."""
+
+    usual: list[UsualRecord]
+    texts: dict[str, list[str]]
+
+
+class SuppressionRecord(_Strict):
+    """The JSON half of `pipeline.Suppression.state`."""
+
+    radius: float
+    texts: dict[str, list[str]]
 
 
 class PipelineRecord(_Strict):
@@ -102,6 +134,14 @@ class PipelineRecord(_Strict):
         The rule in force when the file was written; `parameters` says whether it was chosen.
     calibration_rows : int
         How many held-out scores `arrays.safetensors` holds.
+    calibration_groups : list of str
+        The groups that have a calibration of their own, in the order of their arrays.
+    reference : ReferenceRecord
+        What is usual in each column; the remembered rows are an array.
+    profile_rows : int
+        How many normal rows `pipeline.Profile` describes; the distributions are arrays.
+    suppression : SuppressionRecord
+        What counts as the same benign pattern; the benign rows are an array.
     """
 
     parameters: Parameters
@@ -110,6 +150,10 @@ class PipelineRecord(_Strict):
     feature_names: list[str] | None
     threshold: Rule
     calibration_rows: int
+    calibration_groups: list[str]
+    reference: ReferenceRecord
+    profile_rows: int
+    suppression: SuppressionRecord
 
 
 class Manifest(_Strict):

@@ -16,7 +16,7 @@ from da3d.errors import ModelFileError, ParameterError
 from da3d.persistence import manifest as models
 from da3d.persistence.archive import ENCODER, estimator_member
 from da3d.persistence.estimators import restore
-from da3d.pipeline import AnomalyPipeline, Calibration, Threshold
+from da3d.pipeline import AnomalyPipeline, Calibration, Profile, Reference, Suppression, Threshold
 from da3d.preprocessing import TableEncoder
 from da3d.training import History
 
@@ -64,9 +64,12 @@ def detector(
 
 
 def pipeline(
-    record: models.PipelineRecord, fitted: Detector, scores: NDArray[np.float64], members: Mapping[str, bytes]
+    record: models.PipelineRecord,
+    fitted: Detector,
+    arrays: Mapping[str, NDArray[Any]],
+    members: Mapping[str, bytes],
 ) -> AnomalyPipeline:
-    """Return the fitted pipeline of a record, its detector, its calibration scores and the file's members.
+    """Return the fitted pipeline of a record, its detector, its own arrays and the file's members.
 
     Raises
     ------
@@ -81,6 +84,8 @@ def pipeline(
         encoder=None if given.encoder is None else TableEncoder(**cast(dict[str, Any], given.encoder)),
         threshold=None if given.threshold is None else _threshold(given.threshold),
         contamination=given.contamination,
+        calibrate_by=given.calibrate_by,
+        reference_rows=given.reference_rows,
         random_state=given.random_state,
     )
     model.encoder_ = TableEncoder.from_state(record.encoder, restore(members[ENCODER], ENCODER))
@@ -88,14 +93,32 @@ def pipeline(
         raise ModelFileError(
             f"its encoder makes {width} features but its detector takes {fitted.n_features_in_}"
         )
-    if len(scores) != record.calibration_rows:
-        raise ModelFileError(f"it has {len(scores)} calibration scores instead of {record.calibration_rows}")
     model.detector_ = fitted
-    model.calibration_ = Calibration(scores)
+    model.calibration_ = _calibration(record, under("calibration/", arrays))
+    model.reference_ = Reference.from_state(
+        record.reference.model_dump(), under("reference/", arrays)["rows"], model.encoder_.schema_
+    )
+    schema = model.encoder_.schema_
+    model.profile_ = Profile.from_state(record.profile_rows, under("profile/", arrays), schema)
+    model.suppression_ = Suppression.from_state(
+        record.suppression.model_dump(), under("suppression/", arrays), model.reference_, model.encoder_
+    )
     model.n_features_in_ = record.features
     if record.feature_names is not None:
         model.feature_names_in_ = np.asarray(record.feature_names, dtype=object)
     return model
+
+
+def _calibration(record: models.PipelineRecord, arrays: Mapping[str, NDArray[Any]]) -> Calibration:
+    """Return the calibration; what contamination dropped is not in the file."""
+    scores = arrays["scores"]
+    if len(scores) != record.calibration_rows:
+        raise ModelFileError(f"it has {len(scores)} calibration scores instead of {record.calibration_rows}")
+    own = under("group/", arrays)
+    groups = {name: Calibration(own[str(place)]) for place, name in enumerate(record.calibration_groups)}
+    if len(own) != len(groups):
+        raise ModelFileError(f"it has calibration scores of {len(own)} groups instead of {len(groups)}")
+    return Calibration(scores, groups=groups)
 
 
 def _usable(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -89,8 +89,7 @@ def load(path: str | Path) -> AnomalyPipeline | Detector:
         detector = rebuild.detector(manifest.detector, rebuild.under("detector/", arrays), members)
         if manifest.pipeline is None:
             return detector
-        scores = rebuild.under("calibration/", arrays)["scores"]
-        return rebuild.pipeline(manifest.pipeline, detector, scores, members)
+        return rebuild.pipeline(manifest.pipeline, detector, arrays, members)
     except Exception as error:  # parts that do not fit each other can fail anywhere in the rooms below
         said = str(error) if isinstance(error, Da3dError) else f"{type(error).__name__}: {error}"
         raise ModelFileError(

@@ -12,15 +12,11 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
 from da3d.errors import ParameterError
-from da3d.pipeline.calibrate import Calibration
+from da3d.pipeline.calibrate import Calibration, Groups, ResolutionWarning
 
 __all__ = ["ResolutionWarning", "Threshold"]
 
 Rule = Literal["fpr", "budget", "top", "fdr"]
-
-
-class ResolutionWarning(UserWarning):
-    """The held-out rows are too few for the asked rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +77,39 @@ class Threshold:
         """Whether a row's verdict is independent of the other rows of the table."""
         return self.rule == "fpr"
 
-    def flags(self, scores: NDArray[np.float64], calibration: Calibration) -> NDArray[np.bool_]:
-        """Which rows raise an alarm, shape (rows,)."""
+    def flags(
+        self, scores: NDArray[np.float64], calibration: Calibration, groups: Groups | None = None
+    ) -> NDArray[np.bool_]:
+        """Which rows raise an alarm, shape (rows,).
+
+        Where the calibration has groups, "fpr" holds within each of them, and the strangest rows are those
+        with the smallest p-values (of equal ones those with the highest scores).
+        """
         if self.rule == "fpr":
-            return scores >= self.cut(calibration)
+            self._check_resolution(calibration.coarsest(groups))
+            return scores >= calibration.cuts(self.value, len(scores), groups)
+        p_values = calibration.p_values(scores, groups)
         if self.rule == "fdr":
-            adjusted = false_discovery_control(calibration.p_values(scores))
-            return np.asarray(adjusted <= self.value)
+            return np.asarray(false_discovery_control(p_values) <= self.value)
         count = self.value if self.rule == "top" else len(scores) * self.value / 1000
-        return _strangest(scores, min(len(scores), math.floor(count)))
+        flags = np.zeros(len(scores), dtype=bool)
+        flags[np.lexsort((-scores, p_values))[: math.floor(count)]] = True
+        return flags
 
     def cut(self, calibration: Calibration) -> float:
-        """The score from which on a row raises an alarm, for the rule "fpr"."""
+        """The score from which on a row raises an alarm, for the rule "fpr" and rows of no group."""
+        self._check_resolution(calibration)
+        return calibration.cut(self.value)
+
+    def _check_resolution(self, calibration: Calibration) -> None:
         if self.value < calibration.resolution:
             warnings.warn(
                 f"A false-positive rate of {self.value:g} cannot be resolved with {len(calibration.scores)} "
                 f"held-out rows (the smallest p-value is {calibration.resolution:.2g}); rows stranger than "
                 "every held-out row raise an alarm. Fit on more rows or ask for a higher rate.",
                 ResolutionWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
-        return calibration.cut(self.value)
 
     def __str__(self) -> str:
         units = {
@@ -110,9 +118,3 @@ class Threshold:
             "budget": "alerts per thousand rows",
         }
         return f"{units.get(self.rule, 'strangest rows')} {self.value:.3g}"
-
-
-def _strangest(scores: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
-    flags = np.zeros(len(scores), dtype=bool)
-    flags[np.argsort(-scores, kind="stable")[:count]] = True
-    return flags

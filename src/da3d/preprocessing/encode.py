@@ -132,6 +132,45 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             out[rows] = self._layout.encode(frame.iloc[rows], self.transformer_)
         return out
 
+    def inverse_transform(self, features: Any) -> pd.DataFrame:
+        """Return the table that features stand for, as far as they can say.
+
+        Parameters
+        ----------
+        features
+            Numbers of shape (rows, features), such as a generator makes; `transform` need not give such ones.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of `schema_`. Numbers are on their own scale; a category is the likeliest one, or
+            ``<rare>`` or ``<unseen>``; of a date there is weekday and time of day as text; None is missing.
+        """
+        check_is_fitted(self)
+        values = self._layout.decode(np.asarray(features, dtype=np.float64), self.transformer_)
+        return pd.DataFrame({name: pd.Series(values[name], dtype=object) for name in self.schema_.names})
+
+    def counted_gaps(self, frame: Any) -> NDArray[np.bool_]:
+        """Return where values are missing in columns that had none missing at fit.
+
+        These make the one feature that belongs to no column (-1 in `feature_columns_`): it counts them.
+
+        Parameters
+        ----------
+        frame
+            As `transform` takes it.
+
+        Returns
+        -------
+        ndarray of bool, shape (rows, columns of `schema_`)
+            Never for a category, whose gaps have a feature of their own.
+        """
+        check_is_fitted(self)
+        frame = self.schema_.align(to_frame(frame), ignored=self.ignored_columns_)
+        gaps = self._layout.counted_gaps(frame)
+        none = np.zeros(len(frame), dtype=bool)
+        return np.column_stack([gaps.get(name, none) for name in self.schema_.names])
+
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Return the features' names."""
         check_is_fitted(self)

@@ -122,6 +122,26 @@ class Layout:
         np.clip(features, -LIMIT, LIMIT, out=features)
         return np.asarray(features, dtype=np.float32)
 
+    def decode(self, features: Floats, transformer: ColumnTransformer) -> dict[str, list[Any]]:
+        """Return the values that features stand for, by column: the way back, as far as there is one."""
+        widths = [len(self.numbers), *(len(plan.fills) for plan in self.flags)]
+        widths += [sum(plan.gaps for plan in self.countable), *(len(plan.names) for plan in self.categories)]
+        numbers, *rest = np.split(features, np.cumsum(widths), axis=1)
+        flags, gaps, codes = rest[: len(self.flags)], rest[len(self.flags)], rest[len(self.flags) + 1 : -1]
+        if self.numbers:
+            numbers = transformer.named_transformers_["numbers"].inverse_transform(numbers)
+        out = {plan.name: plan.read(numbers[:, [i]]) for i, plan in enumerate(self.numbers)}
+        for plan, values in zip(self.flags, flags, strict=True):
+            out[plan.name] = plan.read(2 * values - 1 if self._shifted(plan) else values)
+        for plan, missing in zip([plan for plan in self.countable if plan.gaps], gaps.T, strict=True):
+            known = zip(out[plan.name], missing, strict=True)
+            out[plan.name] = [None if gone >= 0.5 else value for value, gone in known]
+        return out | {p.name: p.read(each) for p, each in zip(self.categories, codes, strict=True)}
+
+    def counted_gaps(self, frame: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+        """Return by column where values are missing that the count of unexpected gaps is made of."""
+        return {plan.name: plan.apply(frame[plan.name])[1] for plan in self.countable if not plan.gaps}
+
     def features(self) -> list[tuple[str, str | None]]:
         """Return each feature's name and the column that it comes from (None: all of them)."""
         own = [(name, plan.name) for plan in self.countable for name in plan.names]

@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from da3d.errors import TableError
 from da3d.preprocessing.kinds import Kind
-from da3d.preprocessing.values import HOUR_NAMES, WEEKDAY_NAMES, Floats, clock, has_hours, numbers, texts
+from da3d.preprocessing.values import (
+    HOUR_NAMES,
+    WEEKDAY_NAMES,
+    Floats,
+    clock,
+    clock_texts,
+    has_hours,
+    numbers,
+    texts,
+)
 
 Scaling = Literal["standard", "minmax"]
 
@@ -79,6 +88,22 @@ class NumberPlan:
         values[missing] = self.fills
         return values, missing
 
+    def read(self, values: Floats) -> list[Any]:
+        """Return what a column's features stand for, as far as they can say.
+
+        Numbers as they are, booleans by the nearer of their values; of a date only weekday and time of day,
+        as in ``Tue 14:05``.
+
+        Parameters
+        ----------
+        values
+            Shape (rows, features), on the scale of `apply`.
+        """
+        if self.kind == "date":
+            return clock_texts(values, self.hours)
+        known = [float(value) for value in values[:, 0]]
+        return [value >= 0.5 for value in known] if self.kind == "boolean" else known
+
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON."""
         return asdict(self)
@@ -139,8 +164,13 @@ class CategoryPlan:
     @property
     def names(self) -> list[str]:
         """The features' names, one per code."""
+        return [f"{self.name}={text}" for text in self.values]
+
+    @property
+    def values(self) -> list[str]:
+        """What each code stands for: a category, ``<rare>``, ``<missing>`` or ``<unseen>``."""
         special = ["<rare>"] * self._rare + ["<missing>"] * self.gaps + ["<unseen>"]
-        return [f"{self.name}={text}" for text in self.known[: self.kept].to_pylist() + special]
+        return [*self.known[: self.kept].to_pylist(), *special]
 
     @property
     def _rare(self) -> bool:
@@ -156,6 +186,11 @@ class CategoryPlan:
         if self.gaps:
             out[column.is_null().to_numpy(zero_copy_only=False)] = unseen - 1
         return out
+
+    def read(self, features: Floats) -> list[Any]:
+        """Return the likeliest value of each row, None for a missing one; `features` is one per code."""
+        values = [None if value == "<missing>" and self.gaps else value for value in self.values]
+        return [values[code] for code in features.argmax(1)]
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON."""

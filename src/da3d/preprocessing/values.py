@@ -17,6 +17,7 @@ LARGEST = 1e140  # finite values beyond are cut here: their squares, summed by a
 DAY = 86_400  # seconds
 HOUR_NAMES = ("hour (sin)", "hour (cos)")
 WEEKDAY_NAMES = ("weekday (sin)", "weekday (cos)")
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 def numbers(series: "pd.Series[Any]") -> Floats:
@@ -96,6 +97,16 @@ def clock(series: "pd.Series[Any]", hours: bool) -> Floats:
     out = np.stack([wave(2 * np.pi * turn) for turn in turns for wave in (np.sin, np.cos)], axis=1)
     out[missing] = np.nan
     return out
+
+
+def clock_texts(points: Floats, hours: bool) -> list[str]:
+    """Return weekday and, with `hours`, time of day of points that `clock` made, as in ``Tue 14:05``."""
+    turns = np.mod(np.arctan2(points[:, 0::2], points[:, 1::2]) / (2 * np.pi), 1.0)
+    days = [WEEKDAYS[round(7 * turn) % 7] for turn in turns[:, -1]]
+    if not hours:
+        return days
+    minutes = [round(1440 * turn) % 1440 for turn in turns[:, 0]]
+    return [f"{day} {at // 60:02d}:{at % 60:02d}" for day, at in zip(days, minutes, strict=True)]
 
 
 def has_hours(series: "pd.Series[Any]") -> bool:

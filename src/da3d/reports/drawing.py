@@ -18,7 +18,17 @@ from sklearn.metrics import roc_curve
 from da3d.errors import InputError
 from da3d.metrics import roc_auc
 
-__all__ = ["Codes", "draw_codes", "draw_histogram", "draw_roc", "dress", "project_codes"]
+__all__ = [
+    "Codes",
+    "bulk",
+    "draw_codes",
+    "draw_histogram",
+    "draw_roc",
+    "draw_threshold",
+    "dress",
+    "project_codes",
+    "scatter_codes",
+]
 
 Floats = npt.NDArray[np.float64]
 Codes = Mapping[str, npt.NDArray[Any]]
@@ -38,6 +48,8 @@ POINTS: dict[str, dict[str, Any]] = {
     "generated": {"c": GREEN, "marker": "+", "s": 26, "alpha": 0.8, "linewidths": 0.9, "zorder": 3},
     "anomaly": {"c": VERMILION, "marker": "x", "s": 22, "alpha": 0.85, "linewidths": 1.0, "zorder": 4},
 }
+POINTS["alarm"] = POINTS["anomaly"]
+POINTS["judged"] = {"c": PURPLE, "marker": "^", "s": 9, "alpha": 0.45, "linewidths": 0, "zorder": 1.5}
 OTHER_POINTS = {"c": PURPLE, "marker": "^", "s": 16, "alpha": 0.7, "linewidths": 0, "zorder": 3}
 MOST_POINTS = 2000  # of a kind in the code plane; more only turn it into a blot
 FEWEST_AND_MOST_BINS = (16, 48)  # few rows of a kind need wider bins to show a shape
@@ -117,7 +129,7 @@ def draw_histogram(
     roc_auc(labels, scores)  # refuses what cannot be drawn
     truth, values = np.asarray(labels).astype(bool), np.asarray(scores, dtype=np.float64)
     threshold = threshold if threshold is not None and np.isfinite(threshold) else None
-    low, high = _bulk(values[~truth], values[truth], threshold)
+    low, high = bulk(values[~truth], values[truth], threshold)
     fewest = min(truth.sum(), (~truth).sum())
     edges = np.linspace(low, high, int(np.clip(4 * np.sqrt(fewest), *FEWEST_AND_MOST_BINS)) + 1)
     for kind, rows, colour, hatch in (("normal", ~truth, BLUE, None), ("anomaly", truth, VERMILION, "////")):
@@ -138,10 +150,10 @@ def draw_histogram(
     axes.set_ylim(0, 1.12 * axes.dataLim.y1)
     _legend_above(axes, 2)
     if threshold is not None:
-        _draw_threshold(axes, threshold, low, high)
+        draw_threshold(axes, threshold, low, high)
 
 
-def _draw_threshold(axes: Axes, threshold: float, low: float, high: float) -> None:
+def draw_threshold(axes: Axes, threshold: float, low: float, high: float) -> None:
     """A dashed line with its name on the roomier side."""
     axes.axvline(threshold, color=INK, linewidth=1.1, linestyle=(0, (4, 2)), zorder=4)
     side: Literal["left", "right"] = "left" if threshold < (low + high) / 2 else "right"
@@ -158,13 +170,13 @@ def _draw_threshold(axes: Axes, threshold: float, low: float, high: float) -> No
     )
 
 
-def _bulk(normal: Floats, anomalous: Floats, threshold: float | None) -> tuple[float, float]:
+def bulk(normal: Floats, others: Floats, threshold: float | None) -> tuple[float, float]:
     """Range that shows the body of both kinds without letting a few far rows squeeze it."""
     q05, q95 = np.quantile(normal, [0.05, 0.95])
-    both = np.concatenate([normal, anomalous])
+    both = np.concatenate([normal, others])
     spread = float(q95 - q05) or float(np.ptp(both)) or 1.0
-    low = min(np.quantile(normal, 0.002), np.quantile(anomalous, 0.05))
-    high = max(np.quantile(normal, 0.998), np.quantile(anomalous, 0.95))
+    low = min(np.quantile(normal, 0.002), np.quantile(others, 0.05))
+    high = max(np.quantile(normal, 0.998), np.quantile(others, 0.95))
     low, high = max(low, q05 - 4.0 * spread), min(high, q95 + 4.0 * spread)
     marks = (
         [low, high] if threshold is None else [low, high, threshold - 0.1 * spread, threshold + 0.1 * spread]
@@ -173,6 +185,13 @@ def _bulk(normal: Floats, anomalous: Floats, threshold: float | None) -> tuple[f
 
 
 def draw_codes(axes: Axes, codes: Codes) -> None:
+    """A scatter of every kind of code over the prior's circles, with title and legend."""
+    scatter_codes(axes, codes)
+    _title(axes, "Codes")
+    _legend_above(axes, 3)
+
+
+def scatter_codes(axes: Axes, codes: Codes) -> None:
     """A scatter of every kind of code over the prior's circles."""
     if not codes or not any(len(values) for values in codes.values()):
         raise InputError("There are no codes to draw; give those of at least one kind of row.")
@@ -189,7 +208,6 @@ def draw_codes(axes: Axes, codes: Codes) -> None:
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     wide = next(iter(codes.values())).shape[1] > 2
     dress(axes)
-    _title(axes, "Codes")
     beyond = sum(int((np.abs(points) > reach).any(axis=1).sum()) for points in shown.values())
     note = f"; off the frame: {beyond}" if beyond else ""
     ordinal = ("1st principal axis", "2nd principal axis") if wide else ("1st coordinate", "2nd coordinate")
@@ -197,7 +215,6 @@ def draw_codes(axes: Axes, codes: Codes) -> None:
         f"{ordinal[0]} of the code\ncircles: prior at 1, 2 and 3 σ{note}", color=INK, fontsize=9.5
     )
     axes.set_ylabel(ordinal[1], color=INK, fontsize=9.5)
-    _legend_above(axes, 3)
 
 
 def _some(count: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:

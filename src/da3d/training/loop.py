@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from da3d import seeding
 from da3d.errors import DivergenceError
@@ -100,10 +101,15 @@ class _Run:
         self.index, self.phase, self.step, self.rate = index, phase, 0, 1.0
         full = phase.steps is not None
         self.batches = Batches(self.normal, self.known, phase.batch_size, phase.known, full=full)
-        self.optimizers = {
-            update.name: update.optimizer([p for module in update.trains for p in module.parameters()])
-            for update in phase.updates
-        }
+        self.optimizers: dict[str, Optimizer] = {}
+        self.owner: dict[str, str] = {}  # whose optimiser takes an update's steps
+        for update in phase.updates:
+            if isinstance(update.optimizer, str):
+                self.owner[update.name] = update.optimizer
+            else:
+                parameters = [p for module in update.trains for p in module.parameters()]
+                self.optimizers[update.name] = update.optimizer(parameters)
+                self.owner[update.name] = update.name
         self.base_rates = {
             name: [group["lr"] for group in optimizer.param_groups]
             for name, optimizer in self.optimizers.items()
@@ -156,10 +162,10 @@ class _Run:
         """Do some steps; mean loss of every update, and what the phase monitors at the end of them."""
         sums: dict[str, Tensor] = {}
         for _ in range(steps):
-            self._set_rates(self.step / total)
+            factor = self._factor(self.step / total)
             batch = self.batches.draw()
             for update in self.phase.updates:
-                loss = self._perform(update, batch)
+                loss = self._perform(update, batch, factor)
                 sums[update.name] = sums[update.name] + loss if update.name in sums else loss
             self.step += 1
         values = {name: value.item() / steps for name, value in sums.items()}
@@ -168,9 +174,10 @@ class _Run:
             values |= {name: value.item() for name, value in self.phase.monitor(batch).items()}
         return values
 
-    def _perform(self, update: Update, batch: Batch) -> Tensor:
+    def _perform(self, update: Update, batch: Batch, factor: float) -> Tensor:
         self._focus(self.focus[update.name])
-        optimizer = self.optimizers[update.name]
+        optimizer = self.optimizers[self.owner[update.name]]
+        self._set_rate(update, factor)
         loss = update.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         if update.clip is not None:
@@ -188,11 +195,16 @@ class _Run:
                 parameter.requires_grad_(module.training)
         self._focused = modules
 
-    def _set_rates(self, progress: float) -> None:
-        factor = self.rate * (0.5 * (1.0 + math.cos(math.pi * progress)) if self.phase.anneal else 1.0)
-        for name, optimizer in self.optimizers.items():
-            for group, rate in zip(optimizer.param_groups, self.base_rates[name], strict=True):
-                group["lr"] = rate * factor
+    def _factor(self, progress: float) -> float:
+        return self.rate * (0.5 * (1.0 + math.cos(math.pi * progress)) if self.phase.anneal else 1.0)
+
+    def _set_rate(self, update: Update, factor: float) -> None:
+        owner = self.owner[update.name]
+        if update.decay:
+            sharing = [name for name, other in self.owner.items() if other == owner]
+            factor /= 1.0 + update.decay * (self.step * len(sharing) + sharing.index(update.name))
+        for group, rate in zip(self.optimizers[owner].param_groups, self.base_rates[owner], strict=True):
+            group["lr"] = rate * factor
 
     def _back_off(self, values: dict[str, float], attempts: int) -> int:
         broken = ", ".join(name for name, value in values.items() if not math.isfinite(value))

@@ -46,17 +46,22 @@ class Update:
         The modules that move; every other module of the model is frozen and in evaluation mode.
     loss : callable
         Batch -> scalar tensor.
-    optimizer : callable
-        Parameters -> optimiser.
+    optimizer : callable or str
+        Parameters -> optimiser; or the name of an earlier update of the phase that trains the same modules
+        and whose optimiser, moments included, takes the steps of this update too.
     clip : float or None
         Bound on the global norm of the gradient.
+    decay : float
+        The learning rate is divided by 1 + decay * t once the optimiser has made t steps in the phase (the
+        `decay` of the older Keras).
     """
 
     name: str
     trains: Sequence[nn.Module]
     loss: Callable[[Batch], Float[Tensor, ""]]
-    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | str
     clip: float | None = None
+    decay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

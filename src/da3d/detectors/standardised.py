@@ -1,0 +1,71 @@
+"""What detectors without a network share: columns of one scale, and a bound on the rows."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from da3d.detectors.base import Detector
+from da3d.errors import ParameterError
+
+__all__ = ["Rows", "Standardised", "at_least", "some_rows"]
+
+Rows = NDArray[np.float64]
+
+
+class Standardised(Detector):
+    """A detector of standardised rows; constant columns are only shifted."""
+
+    def _learn(self, normal: Rows, known: Rows) -> None:
+        self.mean_ = normal.mean(0)
+        deviation = normal.std(0)
+        self.deviation_ = np.where(deviation > 1e-12, deviation, 1.0)
+        self._learn_standardised((normal - self.mean_) / self.deviation_)
+
+    def _score(self, rows: Rows) -> Rows:
+        return self._score_standardised((rows - self.mean_) / self.deviation_)
+
+    @abstractmethod
+    def _learn_standardised(self, rows: Rows) -> None: ...
+
+    @abstractmethod
+    def _score_standardised(self, rows: Rows) -> Rows: ...
+
+    def fitted_arrays(self) -> dict[str, NDArray[Any]]:
+        """Scales and what `_learn_standardised` found."""
+        return {"mean": self.mean_, "deviation": self.deviation_, **self._arrays()}
+
+    def restore(self, arrays: dict[str, NDArray[Any]], estimators: dict[str, BaseEstimator]) -> None:
+        """Put back what `fitted_arrays` returned."""
+        self.mean_, self.deviation_ = arrays["mean"], arrays["deviation"]
+        self._restore(arrays)
+
+    @abstractmethod
+    def _arrays(self) -> dict[str, NDArray[Any]]: ...
+
+    @abstractmethod
+    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None: ...
+
+
+def some_rows(rows: Rows, most: int, seed: int) -> Rows:
+    """All rows, or `most` of them drawn without replacement; it keeps a method of quadratic cost usable."""
+    if len(rows) <= most:
+        return rows
+    return np.asarray(rows[np.random.default_rng(seed).choice(len(rows), most, replace=False)])
+
+
+def at_least(least: int, /, **counts: int) -> None:
+    """Check parameters that count something.
+
+    Raises
+    ------
+    ParameterError
+        One of them is below `least`.
+    """
+    for name, count in counts.items():
+        if count < least:
+            raise ParameterError(f"{name} is {count} but must be at least {least}.")
