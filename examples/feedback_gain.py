@@ -1,8 +1,8 @@
 """What a few labels from a triage are worth: DA3D before and after `refit` with the 10 or 20 strangest rows.
 
 Half of the normal rows train. The others and all anomalies are divided in two: a table in which someone looks
-at the strangest rows, and one that tests. Run: ``python examples/feedback_gain.py [--data NAME] [--seeds N]``;
-it needs the data set (``da3d datasets`` says where from) and about a minute for each of a seed's three fits.
+at the strangest rows, and one that tests. Run ``python examples/feedback_gain.py [--data NAME] [--seeds N]``;
+it needs the data set (``da3d datasets`` says where from) and about a minute for the three fits of a seed.
 """
 
 import argparse

@@ -77,6 +77,14 @@ class TestDrift:
         assert "amount" not in text
         assert "and 3 columns more" in text
 
+    def test_values_are_shown_as_they_are(self, made, tmp_path):
+        """Square brackets are no markup of the terminal's."""
+        frame = read_table(made / "new.csv").assign(country="[red]X")
+        frame.to_csv(tmp_path / "t.csv", index=False)
+        result = run("drift", made / "m.da3d", tmp_path / "t.csv")
+        assert result.exit_code == 0, result.stderr
+        assert "[red]X" in result.stdout
+
     def test_other_columns_do_no_harm(self, made, tmp_path):
         read_table(made / "new.csv").assign(more=1).to_csv(tmp_path / "t.csv", index=False)
         result = run("drift", made / "m.da3d", tmp_path / "t.csv")

@@ -77,8 +77,8 @@ def test_settings_of_a_detector_that_resolves_them(tmp_path):
 def test_a_failing_cell_is_a_record(tmp_path):
     record, scores = run_cell(one_cell(tmp_path, detector=KNN_ENTRY + "parameters = { neighbors = 0 }\n"))
     assert scores is None
-    assert record.error.type == "InvalidParameterError"
-    assert "n_neighbors" in record.error.message
+    assert record.error.type == "ParameterError"
+    assert "neighbors is 0" in record.error.message
     assert record.error.where.endswith(tuple("0123456789"))
     assert (record.metrics, record.seconds) == (None, None)
 
@@ -299,13 +299,13 @@ def test_values_as_json():
     }
 
 
-def test_threads_do_not_make_a_record_stale_but_a_parameter_does(tmp_path):
+def test_what_decides_nothing_does_not_make_a_record_stale(tmp_path):
     from da3d.experiments.record import _what
 
     base = {
         "detector": {"name": "da3d", "parameters": {"sigma": 2.0, "threads": 1, "device": "cpu"}},
         "seed": 0,
     }
-    other = {"detector": {"name": "da3d", "parameters": {"sigma": 2.0}}, "seed": 0}
+    other = {"detector": {"name": "da3d", "parameters": {"sigma": 2.0, "alarm": None}}, "seed": 0}
     changed = {"detector": {"name": "da3d", "parameters": {"sigma": 3.0}}, "seed": 0}
     assert _what(base) == _what(other) != _what(changed)

@@ -300,9 +300,9 @@ class TestRecalibrate:
         assert fitted.rule.rule == "fpr"
 
     def test_groups_and_contamination_count(self):
-        fitted = AnomalyPipeline(
-            Mahalanobis(), calibrate_by="member", contamination=0.1, random_state=0
-        ).fit(table(0))
+        fitted = AnomalyPipeline(Mahalanobis(), calibrate_by="member", contamination=0.1, random_state=0).fit(
+            table(0)
+        )
         fresh = fitted.recalibrate(table(1))
         assert set(fresh.calibration_.groups) == {"False", "True"}
         assert len(fresh.calibration_.scores) == 900

@@ -244,8 +244,8 @@ def test_the_strangest_rows_have_the_reasons_of_the_pipeline(full, da3d, judged)
         label = "an anomaly" if labels[frame.index.get_loc(explanation.row)] else "normal"
         severity = round(explanation.severity)
         assert (
-            f"{heading} {label} by its label p-value {number(explanation.p_value, 2)} · severity {severity} · "
-            f"score {number(explanation.anomaly_score)} "
+            f"{heading} {label} by its label p-value {number(explanation.p_value, 2)} · "
+            f"severity {severity} · score {number(explanation.anomaly_score)} "
         ) in text
         assert explanation.sentence.replace("`", "").split(" ")[0] in text
         first = explanation.contributions[0]
@@ -374,6 +374,19 @@ def test_remarks_say_when_verdicts_are_not_to_be_believed(judged):
     assert "The median p-value is 0.022" in remarks
     few = AnomalyPipeline(KNN(), random_state=0).fit(normal[:30])
     assert "There were too few rows (30) to hold any out" in remarks_of(report_page(few))[0]
+
+
+def test_suppressed_rows_are_named(knn, judged):
+    frame = judged[0]
+    verdicts = knn.verdicts(frame)
+    strange = np.argsort(-verdicts["anomaly_score"].to_numpy())[:1]
+    quiet = knn.suppress(frame.iloc[strange], reach=0.0)
+    page = report_page(quiet, *judged, top=3)
+    count = int(quiet.verdicts(frame)["suppressed"].sum())
+    assert f"{count} rows raise no alarm only because they are like rows that were suppressed." in remarks_of(
+        page
+    )
+    assert f"Row {verdicts.index[strange[0]]} suppressed" in Page(page).text
 
 
 def test_without_remembered_rows_there_are_no_reasons(judged):

@@ -65,5 +65,6 @@ def _table(columns: "tuple[ColumnDrift, ...]") -> Table:
     table = views.grid(["column", "verdict", "PSI", "p-value", "what changed"], ["PSI", "p-value"])
     for each in columns:
         verdict = Text(each.verdict, style=_STYLES[each.verdict])
-        table.add_row(each.column, verdict, f"{each.psi:.2f}", f"{each.adjusted:.2g}", each.change)
+        numbers = (f"{each.psi:.2f}", f"{each.adjusted:.2g}")
+        table.add_row(Text(each.column), verdict, *numbers, Text(each.change))
     return table

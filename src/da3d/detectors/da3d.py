@@ -388,7 +388,7 @@ class DA3D(NetworkDetector):
         Hidden layers of alarm and generator.
     activations : {"decoder", "encoder", "all"}, optional
         Which hidden activations the alarm reads.
-    alarm : {"activation", "devnet", "deep-sad"}
+    alarm : {"activation", "devnet", "deep-sad"}, optional
         The detector inside the game: the paper's network under cross-entropy, one under DevNet's deviation
         loss, or a hypersphere as in Deep SAD.
     normal_weight, trivial_weight, near_weight, simple_weight, generated_weight : float, optional
@@ -449,7 +449,7 @@ class DA3D(NetworkDetector):
         alarm_widths: Sequence[int] | None = None,
         generator_widths: Sequence[int] | None = None,
         activations: Where | None = None,
-        alarm: Inner = "activation",
+        alarm: Inner | None = None,
         normal_weight: float | None = None,
         trivial_weight: float | None = None,
         near_weight: float | None = None,

@@ -218,10 +218,16 @@ class Records:
 
 
 def _what(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without what says only how it is carried out: the same model on other threads."""
+    """A configuration without what decides nothing.
+
+    Device and threads say only how a model is made; a parameter left at None is the preset's choice, so it
+    says the same as a parameter that did not exist yet when the record was made.
+    """
     detector = dict(configuration["detector"])
     parameters = detector.get("parameters") or {}
-    detector["parameters"] = {k: v for k, v in parameters.items() if k not in ("device", "threads")}
+    detector["parameters"] = {
+        k: v for k, v in parameters.items() if v is not None and k not in ("device", "threads")
+    }
     return {**configuration, "detector": detector}
 
 

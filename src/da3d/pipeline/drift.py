@@ -305,7 +305,7 @@ def _category(usual: Usual, given: int, counts: Mapping[str, int]) -> _Seen:
     look = _look(
         np.array([*then, max(0.0, given - sum(then)), 0.0]),
         np.array([*now, others, sum(fresh.values())], dtype=np.float64),
-        [*(f"'{text}'" for text in frequent), "rarer ones", "new ones"],
+        [*map(shown, frequent), "rarer ones", "new ones"],
     )
     return _Seen(
         total,
@@ -404,7 +404,9 @@ def _judged(found: ColumnDrift, adjusted: float, level: float) -> ColumnDrift:
     words = [found.change] * (verdict != "as before")
     words += [f"missing {_percent(found.missing_then)} -> {_percent(found.missing_now)}"] * gaps
     if found.new:
-        words.append("new: " + ", ".join(f"'{text}' {_percent(share)}" for text, share in found.new.items()))
+        words.append(
+            "new: " + ", ".join(f"{shown(text)} {_percent(share)}" for text, share in found.new.items())
+        )
     elif found.outside >= _WORTH_A_WORD:
         words.append(f"{_percent(found.outside)} beyond every normal row")
     return replace(

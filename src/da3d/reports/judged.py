@@ -29,6 +29,8 @@ class Judged:
     verdicts : DataFrame
         As `AnomalyPipeline.verdicts` gives them, under the rule in force.
     groups : ndarray of shape (rows,), or None
+    benign : ndarray of bool, shape (rows,), or None
+        Which rows are like one that was suppressed; None if none was.
     labels : ndarray of int, shape (rows,), or None
         1 = anomaly, 0 = normal.
     """
@@ -37,6 +39,7 @@ class Judged:
     extra: tuple[str, ...]
     verdicts: pd.DataFrame
     groups: npt.NDArray[np.object_] | None
+    benign: npt.NDArray[np.bool_] | None
     labels: npt.NDArray[np.int64] | None
 
     @property
@@ -48,6 +51,13 @@ class Judged:
     def alarms(self) -> npt.NDArray[np.bool_]:
         """Which rows raise an alarm."""
         return self.verdicts["is_anomaly"].to_numpy()
+
+    @property
+    def suppressed(self) -> npt.NDArray[np.bool_]:
+        """Which rows would raise an alarm, were they not like one that was suppressed."""
+        if "suppressed" not in self.verdicts:
+            return np.zeros(len(self.verdicts), dtype=bool)
+        return self.verdicts["suppressed"].to_numpy()
 
     def strangest(self, most: int) -> npt.NDArray[np.int64]:
         """Positions of the strangest rows, the strangest first: by p-value, of equal ones by score."""
@@ -78,13 +88,11 @@ def judge(pipeline: AnomalyPipeline, data: Any, labels: npt.ArrayLike | None) ->
         raise LabelError(
             f"labels have shape {marked.shape} but there are {len(table)} rows; give one label per row."
         )
-    groups = pipeline.groups(frame)
     return Judged(
         frame,
         tuple(str(name) for name in table.columns if name not in fitted),
-        pipeline.judge(
-            pipeline.anomaly_score(frame), index=frame.index, groups=groups, benign=pipeline.benign(frame)
-        ),
-        groups,
+        pipeline.verdicts(frame),
+        pipeline.groups(frame),
+        pipeline.benign(frame),
         marked,
     )

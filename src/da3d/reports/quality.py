@@ -26,6 +26,7 @@ _LISTED = 8  # columns or values named in a sentence
 _MORE_MISSING = 0.01  # a smaller increase of a share of missing values is not worth a word
 _REPEATED = 0.01  # the same for the share of rows that repeat another
 _SHIFTED = (0.25, 0.75)  # of rows like the held-out ones, the median p-value lies near 0.5
+_FEW = 40  # of fewer normal rows none is held out
 _MANY = 5  # times as many alarms as the threshold lets pass among normal rows
 
 
@@ -148,7 +149,7 @@ def remarks(pipeline: AnomalyPipeline, judged: Judged | None, columns: list[Colu
 def _of_calibration(pipeline: AnomalyPipeline) -> Iterator[str]:
     calibration, rule = pipeline.calibration_, pipeline.rule
     learned, held = learned_rows(pipeline.encoder_), len(calibration.scores)
-    if learned is not None and held >= learned / 2:
+    if learned is not None and held >= learned / 2 and learned < _FEW:
         yield (
             f"There were too few rows ({whole(learned)}) to hold any out: the rows that it learned from "
             "calibrate, so p-values are too small. Trust the order of the rows, not the p-values."
@@ -178,6 +179,8 @@ def _of_rows(pipeline: AnomalyPipeline, judged: Judged) -> Iterator[str]:
     repeated = float(plain_table(judged.frame, pipeline.encoder_.schema_).duplicated().mean())
     if repeated >= _REPEATED:
         yield f"{percent(repeated)} of the rows are equal to an earlier row in every column in use."
+    if suppressed := int(judged.suppressed.sum()):
+        yield f"{whole(suppressed)} rows raise no alarm only because they are like rows that were suppressed."
     if judged.extra:
         yield f"Columns that were not there at fit are left out: {_listed(judged.extra)}."
 

@@ -140,12 +140,18 @@ def ranking_charts(ranking: Ranking) -> Entry:
 
 def operating(pipeline: AnomalyPipeline, judged: Judged | None) -> list[Entry]:
     """What each threshold costs and finds, by kind of rule; the one in force is marked and among them."""
-    given = () if judged is None else (judged.scores, judged.labels)
-    groups = None if judged is None else judged.groups
+    given: Entry = {}
+    if judged is not None:
+        given = {
+            "scores": judged.scores,
+            "labels": judged.labels,
+            "groups": judged.groups,
+            "benign": judged.benign,
+        }
     own = (pipeline.rule.rule, pipeline.rule.value)
-    rows: list[Any] = operating_table(pipeline.calibration_, *given, groups=groups).to_dict("records")
+    rows: list[Any] = operating_table(pipeline.calibration_, **given).to_dict("records")
     if not any((row["rule"], row["value"]) == own for row in rows):
-        first = operating_table(pipeline.calibration_, *given, groups=groups, thresholds=[pipeline.rule])
+        first = operating_table(pipeline.calibration_, **given, thresholds=[pipeline.rule])
         rows = first.to_dict("records") + rows
     out: dict[str, list[Entry]] = {}
     for row in sorted(rows, key=lambda row: row["value"]):
@@ -166,6 +172,7 @@ def alerts(pipeline: AnomalyPipeline, judged: Judged, top: int) -> Entry:
             "p_value": row.p_value,
             "severity": row.severity,
             "alarm": row.is_anomaly,
+            "suppressed": bool(judged.suppressed[position]),
             "label": None if judged.labels is None else int(judged.labels[position]),
             "reason": None,
         }
