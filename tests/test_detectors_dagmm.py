@@ -28,7 +28,11 @@ def mixture(components=3, width=4):
     """Shares, means and covariances, random, in float64."""
     weights = torch.rand(components, dtype=torch.float64)
     roots = torch.randn(components, width, width, dtype=torch.float64)
-    return weights / weights.sum(), torch.randn(components, width).double(), roots @ roots.mT + torch.eye(width)
+    return (
+        weights / weights.sum(),
+        torch.randn(components, width).double(),
+        roots @ roots.mT + torch.eye(width),
+    )
 
 
 def energies_by_scipy(z, weights, means, covariances):
@@ -147,9 +151,7 @@ class TestModel:
         z = z.double()
         covariances = np.stack([np.cov(z.T, aweights=s, ddof=0) + 1e-6 * np.eye(z.shape[1]) for s in share.T])
         means = np.stack([np.average(z, axis=0, weights=s) for s in share.T])
-        energies = energies_by_scipy(
-            z, share.mean(0), torch.from_numpy(means), torch.from_numpy(covariances)
-        )
+        energies = energies_by_scipy(z, share.mean(0), torch.from_numpy(means), torch.from_numpy(covariances))
         copied = (x - copy).double().square().sum(1).mean().item()
         inverse = (1 / np.diagonal(covariances, axis1=1, axis2=2)).sum()
         assert loss == pytest.approx(copied + 0.1 * energies.mean() + 1e-4 * inverse, rel=1e-5)
@@ -181,7 +183,7 @@ class TestModel:
 
 class TestDetector:
     def test_the_mixture_is_fixed_after_training_without_dropout(self, rows):
-        detector = DAGMM(steps=20, batch_size=32, random_state=0).fit(rows)
+        detector = DAGMM(dropout=0.5, steps=20, batch_size=32, random_state=0).fit(rows)
         network = detector.network_
         x = detector._tensor(rows, torch.device("cpu"))
         assert network.estimation.dropout.p == 0.5
@@ -200,7 +202,9 @@ class TestDetector:
     def test_rows_that_break_a_relation_are_found(self):
         random = np.random.default_rng(0)
         latent = random.normal(size=(600, 2))
-        table = np.c_[latent, latent.sum(1), latent[:, 0] - latent[:, 1]] + 0.05 * random.normal(size=(600, 4))
+        table = np.c_[latent, latent.sum(1), latent[:, 0] - latent[:, 1]] + 0.05 * random.normal(
+            size=(600, 4)
+        )
         broken = random.permuted(table[500:], axis=0)  # every column alone is as usual
         detector = DAGMM(steps=1200, random_state=0).fit(table[:400])
         scores = detector.anomaly_score(np.r_[table[400:500], broken])
@@ -213,7 +217,7 @@ class TestDetector:
     def test_presets(self):
         s = kdd(121)
         assert (s.widths, s.estimation_widths, s.components) == ((60, 30, 10, 1), (10,), 4)
-        assert (s.dropout, s.epochs, s.batch_size, s.learning_rate) == (0.5, 200, 1024, 1e-4)
+        assert (s.dropout, s.epochs, s.batch_size, s.learning_rate) == (0.0, 200, 1024, 1e-4)
         assert (s.energy_weight, s.covariance_weight) == (0.1, 1e-4)
         assert (thyroid(6).widths, thyroid(6).components, thyroid(6).epochs) == ((12, 4, 1), 2, 20_000)
         assert default(3).widths == (16, 8, 2)

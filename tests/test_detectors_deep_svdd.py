@@ -77,7 +77,13 @@ class TestHypersphere:
         torch.testing.assert_close(sphere(x), (code - sphere.center).square().sum(1))
 
     def test_no_bias_is_left(self):
-        layers = (nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(12, 4))
+        layers = (
+            nn.Unflatten(1, (1, 2, 3)),
+            nn.Conv2d(1, 2, 1),
+            nn.BatchNorm2d(2),
+            nn.Flatten(),
+            nn.Linear(12, 4),
+        )
         for body in (MLP(6, [8], 4), nn.Sequential(*layers)):
             Hypersphere(body, 4)
             assert not any("bias" in name for name, _ in body.named_parameters())
@@ -199,7 +205,9 @@ class TestDetectors:
         assert roc_auc_score(truth, without.anomaly_score(fresh)) < helped - 0.2
 
     def test_deep_sad_without_labels_is_deep_svdd(self, rows):
-        scores = [d(steps=(20, 20), random_state=0).fit(rows).anomaly_score(rows) for d in (DeepSAD, DeepSVDD)]
+        scores = [
+            d(steps=(20, 20), random_state=0).fit(rows).anomaly_score(rows) for d in (DeepSAD, DeepSVDD)
+        ]
         np.testing.assert_array_equal(*scores)
 
     def test_sizes_of_the_papers(self, rows):

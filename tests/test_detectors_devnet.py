@@ -77,7 +77,9 @@ class TestModel:
         rows = ((torch.cat([x[:40], known]) - network.view.low) / network.view.span).double().numpy()
         first, last = network.scorer.hidden[0].weight, network.scorer.output.weight  # the biases are zero
         first, last = first.detach().double().numpy(), last.detach().double().numpy()
-        np.testing.assert_allclose(scores, (np.maximum(rows @ first.T, 0) @ last.T)[:, 0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            scores, (np.maximum(rows @ first.T, 0) @ last.T)[:, 0], rtol=1e-4, atol=1e-5
+        )
         d = (scores - network.reference_mean.item()) / network.reference_std.item()
         expected = np.r_[np.abs(d[:40]), np.maximum(5 - d[40:], 0)].mean()
         shrinkage = 0.01 * np.square(first).sum()

@@ -110,7 +110,7 @@ def test_a_faulty_plan_is_refused_with_one_sentence(tmp_path, parts, words):
 
 
 def test_an_unknown_detector_or_parameter_is_refused_before_anything_runs(tmp_path):
-    with pytest.raises(ParameterError, match="'kn' but must be one of default, da3d, .*did you mean 'knn'"):
+    with pytest.raises(ParameterError, match=r"'kn' but must be one of default, da3d, .*did you mean 'knn'"):
         read(tmp_path, HEAD, DATA, KNN.replace('"knn"', '"kn"')).cells()
     with pytest.raises(ParameterError, match="knn has no parameter depth"):
         read(tmp_path, HEAD, DATA, KNN, "parameters = { depth = 3 }\n").cells()

@@ -16,7 +16,9 @@ from da3d.errors import FileError, InputError, LabelError, ParameterError, Schem
 from da3d.metrics import average_precision, roc_auc
 from da3d.pipeline import AnomalyPipeline, Threshold
 from da3d.reports.formats import number, percent, whole
+from da3d.reports.judged import judge
 from da3d.reports.page import report_page, write_report
+from da3d.reports.quality import column_facts
 
 EVIL = "<script>alert(1)</script>"
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -374,6 +376,17 @@ def test_remarks_say_when_verdicts_are_not_to_be_believed(judged):
     assert "The median p-value is 0.022" in remarks
     few = AnomalyPipeline(KNN(), random_state=0).fit(normal[:30])
     assert "There were too few rows (30) to hold any out" in remarks_of(report_page(few))[0]
+
+
+def test_new_is_beyond_the_extremes_and_far_is_much_beyond():
+    normal = pd.DataFrame({"x": np.linspace(0, 10, 60), "kind": ["a", "b"] * 30})
+    pipeline = AnomalyPipeline(KNN(), random_state=0, threshold=Threshold("fpr", 0.2)).fit(normal)
+    frame = pd.DataFrame(
+        {"x": [5.0, 10.0, 12.0, -3.0, 25.0, -19.0, np.nan, 19.0], "kind": ["a", "c", None, *"abcab"]}
+    )
+    x, kind = column_facts(pipeline, judge(pipeline, frame, None))
+    assert (x.new, x.far, x.missing, x.missing_now, x.examples) == (5 / 8, 2 / 8, 0.0, 1 / 8, ("-19",))
+    assert (kind.new, kind.far, kind.missing_now, kind.examples) == (2 / 8, None, 1 / 8, ("'c'",))
 
 
 def test_suppressed_rows_are_named(knn, judged):

@@ -62,7 +62,7 @@ class Settings:
     widths: tuple[int, ...]
     estimation_widths: tuple[int, ...] = (10,)
     components: int
-    dropout: float = 0.5
+    dropout: float = 0.0
     energy_weight: float = 0.1
     covariance_weight: float = 1e-4
     epochs: int | None = None
@@ -150,7 +150,8 @@ class DAGMM(NetworkDetector):
     components : int, optional
         Gaussians in the mixture, >= 1.
     dropout : float, optional
-        Share of the estimation network's hidden activations dropped in training, in [0, 1).
+        Share of the estimation network's hidden activations dropped in training, in [0, 1). All presets have
+        0; the paper has 0.5.
     energy_weight, covariance_weight : float, optional
         Weights lambda_1 and lambda_2 of the mean energy and of the inverse variances, >= 0. All presets have
         0.1 and 0.0001; the paper has 0.1 and 0.005.
@@ -273,12 +274,12 @@ class DAGMM(NetworkDetector):
 
 
 def kdd(features: int) -> Settings:
-    """The paper's network for KDD Cup 99, whose rows have 120 features."""
+    """The paper's network for KDD Cup 99, whose rows have 120 features there."""
     return Settings(widths=(60, 30, 10, 1), components=4, epochs=200)
 
 
 def thyroid(features: int) -> Settings:
-    """The paper's network for Thyroid, whose rows have 6 features."""
+    """The paper's network for Thyroid, whose rows have 6 features there."""
     return Settings(widths=(12, 4, 1), components=2, epochs=20_000)
 
 

@@ -82,9 +82,12 @@ class NetworkDetector(Detector):
             checkpoint.remove()
 
     def _scales(self, normal: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What is subtracted from every column, and what it is divided by; pixels come to lie in [0, 1]."""
+        """What is subtracted from every column, and what it is divided by.
+
+        All pixels share one scale, from 0 or a darker pixel to 1 or a brighter one: 255 in most images.
+        """
         if self.image_shape_ is not None:
-            low, high = (0.0, 255.0) if normal.max() > 1 else (min(0.0, normal.min()), 1.0)
+            low, high = min(0.0, normal.min()), max(1.0, normal.max())
             return np.full(normal.shape[1], low), np.full(normal.shape[1], high - low)
         center, unit = normal.mean(0), normal.std(0)
         unit[~(unit > 1e-12 * np.abs(center))] = 1.0

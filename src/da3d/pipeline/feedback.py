@@ -73,7 +73,8 @@ class Feedback:
 
     def found(self, mark: Mark) -> pd.DataFrame:
         """The rows of one mark."""
-        return self.rows.loc[self.marks == mark]
+        rows: pd.DataFrame = self.rows.loc[self.marks == mark]
+        return rows
 
 
 def with_feedback(
