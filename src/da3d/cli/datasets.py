@@ -75,7 +75,8 @@ def _view(found: list[dict[str, Any]]) -> Table:
     for each in found:
         numbers = (views.count(each[key]) for key in ("rows", "features", "anomalies"))
         shade = _SHADES.get(each["state"], "")
-        table.add_row(f"[bold]{each['name']}[/]", *numbers, each["licence"], f"[{shade}]{each['state']}[/]")
+        licence = each["licence"].partition(";")[0].removesuffix(" with citation")
+        table.add_row(f"[bold]{each['name']}[/]", *numbers, licence, f"[{shade}]{each['state']}[/]")
     return table
 
 

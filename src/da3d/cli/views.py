@@ -45,7 +45,11 @@ def grid(names: Sequence[str], numbers: Sequence[str] = ()) -> Table:
     for name in names:
         right = name in numbers
         table.add_column(
-            name, justify="right" if right else "left", no_wrap=right or name == names[0], header_style="dim"
+            name,
+            justify="right" if right else "left",
+            no_wrap=right or name == names[0],
+            overflow="fold",  # an ellipsis is a sign that not every output can write
+            header_style="dim",
         )
     return table
 

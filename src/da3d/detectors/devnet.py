@@ -173,8 +173,8 @@ class DevNet(NetworkDetector):
     """Deviation network.
 
     It is made for known anomalies (`y`), and `simple` counterexamples join them in proportion to their
-    number. Without either, noise N(1/2, 1) around rows scaled to [0, 1] takes their place, which makes it a
-    detector, but not a good one.
+    number. Without either, noise N(1/2, 1) around rows scaled to [0, 1] takes their place: no paper's choice,
+    but it works without labels.
 
     Parameters
     ----------
