@@ -1,9 +1,9 @@
 """Figure 1 of the Fence GAN paper: what its three losses do to points in the plane.
 
 Real points come from N((20, 20), 3). (A) has the numbers of the authors' code, (B) is the original GAN as a
-special case of the same equations. The paper does not say with which numbers its failures (C) to (E) were made;
-those below were chosen here to show what its text describes. Five full fits of 30 000 batches take about ten
-minutes on one core:
+special case of the same equations. The paper does not say with which numbers its failures (C) to (E) were
+made; those below were chosen here to show what its text describes. Five full fits of 30 000 batches take
+about ten minutes on one core:
 
     python examples/fence_gan_figure1.py fence.svg
     python examples/fence_gan_figure1.py fence.svg --steps 3000
@@ -24,7 +24,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "(B) original GAN": {"encirclement": "log_distance", "alpha": 1.0, "beta": 0.0, "gamma": 1.0},
     "(C) no dispersion: β 0": {"beta": 0.0},
     "(D) too much dispersion: β 100": {"beta": 100.0},
-    "(E) target too high: α 0.9": {"alpha": 0.9},
+    "(E) target inside: α 1, γ 1": {"alpha": 1.0, "gamma": 1.0},
 }
 
 

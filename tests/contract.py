@@ -19,6 +19,20 @@ QUICK: dict[str, dict[str, Any]] = {
     "deep-sad": {"steps": (100, 200), "batch_size": 64},
 }
 
+# Budgets for what does not depend on how much was learned.
+TINY: dict[str, dict[str, Any]] = {
+    "da3d": {"steps": (6, 2, 4), "batch_size": 32},
+    "a3": {"steps": (6, 6), "batch_size": 32},
+    "autoencoder": {"steps": 6, "batch_size": 32},
+    "adversarial-autoencoder": {"steps": 6, "batch_size": 32},
+    "vae": {"steps": 6, "batch_size": 32},
+    "dagmm": {"steps": 6, "batch_size": 32},
+    "devnet": {"steps": 6, "batch_size": 32},
+    "fencegan": {"steps": (2, 6), "batch_size": 32},
+    "deep-svdd": {"steps": (6, 6), "batch_size": 32},
+    "deep-sad": {"steps": (6, 6), "batch_size": 32},
+}
+
 
 def quick(name: str, **parameters: Any) -> Detector:
     """The detector of that name with a small budget."""

@@ -64,7 +64,7 @@ def test_from_nothing_to_a_document(trial):
         "finished": 0,
         "failed": 1,
     }
-    assert again.stderr.startswith("Warning: breast_cancer/0/broken/1 failed: InvalidParameterError: ")
+    assert again.stderr.startswith("Warning: breast_cancer/0/broken/1 failed: ParameterError: ")
     counts = json.loads(run("status", "trial.toml", "--json").stdout)
     assert counts["detectors"] == [
         {"detector": "near", "finished": 2, "failed": 0, "stale": 0, "missing": 0},
@@ -72,7 +72,7 @@ def test_from_nothing_to_a_document(trial):
     ]
     assert [each["cell"] for each in counts["failures"]] == ["breast_cancer/0/broken/1"]
     shown = run("status", "trial.toml").stdout
-    assert "InvalidParameterError" in shown
+    assert "ParameterError" in shown
     check_tables(trial)
 
 

@@ -9,24 +9,12 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from contract import QUICK, VARIANTS, quick
+from contract import QUICK, TINY, VARIANTS, quick
 from da3d.detectors import DETECTORS, NetworkDetector
 from da3d.errors import LabelError, LabelWarning, ParameterError, TableError
 from da3d.persistence import load, save
 from da3d.pipeline import AnomalyPipeline
 
-TINY = {
-    "da3d": {"steps": (6, 2, 4), "batch_size": 32},
-    "a3": {"steps": (6, 6), "batch_size": 32},
-    "autoencoder": {"steps": 6, "batch_size": 32},
-    "adversarial-autoencoder": {"steps": 6, "batch_size": 32},
-    "vae": {"steps": 6, "batch_size": 32},
-    "dagmm": {"steps": 6, "batch_size": 32},
-    "devnet": {"steps": 6, "batch_size": 32},
-    "fencegan": {"steps": (2, 6), "batch_size": 32},
-    "deep-svdd": {"steps": (6, 6), "batch_size": 32},
-    "deep-sad": {"steps": (6, 6), "batch_size": 32},
-}
 # Nothing is drawn; `lof` and `ocsvm` draw rows from larger tables only.
 DETERMINISTIC = {"knn", "mahalanobis", "mcd", "lof", "ocsvm", "pca", "ecod"}
 CALIBRATED = "a verdict is calibrated for new rows: with few held-out rows no training row need be flagged"

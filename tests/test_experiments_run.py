@@ -250,9 +250,7 @@ def test_ctrl_c_stops_cleanly(tmp_path):
     wait_until(lambda: records.path(mahalanobis).exists() and records.path(slow).parent.exists())
     time.sleep(0.5)  # the slow cell is in work
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the run and to its processes
-    begin = time.monotonic()
     _, said = process.communicate(timeout=60)
-    assert time.monotonic() - begin < 15
     assert process.returncode == 130, said
     assert said.splitlines()[-1].startswith("Interrupted: the records of cells that ended stay")
     assert "Traceback" not in said

@@ -11,6 +11,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
+from contract import TINY
 from da3d.datasets import toy
 from da3d.detectors import DA3D, DETECTORS, KNN, IsolationForest, Mahalanobis
 from da3d.errors import ModelFileError
@@ -19,13 +20,7 @@ from da3d.persistence.manifest import Parameters
 from da3d.pipeline import AnomalyPipeline, Threshold
 from da3d.preprocessing import TableEncoder
 
-SMALL = {
-    "da3d": {"steps": (20, 5, 10)},
-    "autoencoder": {"steps": 10},
-    "adversarial-autoencoder": {"steps": 10},
-    "vae": {"steps": 10},
-    "isolation-forest": {"trees": 5},
-}
+SMALL = {**TINY, "da3d": {"steps": (20, 5, 10)}, "isolation-forest": {"trees": 5}}
 ROWS = np.random.default_rng(0).normal(size=(60, 3))
 NEW = 3 * np.random.default_rng(1).normal(size=(33, 3))
 TABLE = toy.mixed(rows=90, seed=0).frame
