@@ -8,7 +8,7 @@ import pytest
 
 from contract import quick
 from da3d.datasets import toy
-from da3d.detectors import DA3D, DETECTORS, KNN
+from da3d.detectors import AE, DA3D, DETECTORS, KNN
 from da3d.errors import ParameterError
 from da3d.persistence import load, save
 from da3d.pipeline import AnomalyPipeline, attribute
@@ -36,6 +36,11 @@ def knn(normal):
 @pytest.fixture(scope="module")
 def da3d(normal):
     return AnomalyPipeline(DA3D(steps=(200, 30, 80)), random_state=0).fit(normal)
+
+
+@pytest.fixture(scope="module")
+def network(normal):
+    return AnomalyPipeline(AE(epochs=30), random_state=0).fit(normal)
 
 
 @pytest.fixture(params=["knn", "da3d"])
@@ -85,21 +90,24 @@ class TestContributions:
             sizes = [part.contribution for part in each.contributions]
             assert sizes == sorted(sizes, reverse=True)
 
-    def test_networks_by_gradients_and_others_by_paths(self, knn, da3d, mixed):
+    def test_networks_by_gradients_and_others_by_paths(self, knn, network, mixed):
         assert {each.method for each in knn.explain(mixed.frame, top=4)} == {"column paths"}
-        assert {each.method for each in da3d.explain(mixed.frame, top=4)} == {"integrated gradients"}
+        assert {each.method for each in network.explain(mixed.frame, top=4)} == {"integrated gradients"}
 
-    def test_where_gradients_fail_paths_add_up(self, da3d, mixed, monkeypatch):
-        monkeypatch.setattr(type(da3d.detector_), "gradients", lambda self, X: np.full(np.shape(X), np.nan))
-        for each in da3d.explain(mixed.frame, top=3):
+    def test_trees_have_no_slope(self, da3d, mixed):
+        assert {each.method for each in da3d.explain(mixed.frame, top=4)} == {"column paths"}
+
+    def test_where_gradients_fail_paths_add_up(self, network, mixed, monkeypatch):
+        monkeypatch.setattr(type(network.detector_), "gradients", lambda self, X: np.full(np.shape(X), np.nan))
+        for each in network.explain(mixed.frame, top=3):
             assert each.method == "column paths"
             assert abs(each.gap) < 1e-4 * abs(each.anomaly_score - each.baseline_score)
 
-    def test_gradients_too_coarse_are_not_believed(self, da3d, mixed, monkeypatch):
-        slopes = type(da3d.detector_).gradients
-        monkeypatch.setattr(type(da3d.detector_), "gradients", lambda self, X: 1.5 * slopes(self, X))
+    def test_gradients_too_coarse_are_not_believed(self, network, mixed, monkeypatch):
+        slopes = type(network.detector_).gradients
+        monkeypatch.setattr(type(network.detector_), "gradients", lambda self, X: 1.5 * slopes(self, X))
         monkeypatch.setattr(attribute, "_MOST", 64)
-        assert da3d.explain(mixed.frame, top=1)[0].method == "column paths"
+        assert network.explain(mixed.frame, top=1)[0].method == "column paths"
 
     def test_gradients_are_slopes(self, da3d, normal):
         # Far from the normal rows the score is smooth; near them it bends wherever the nearest row changes.

@@ -51,6 +51,7 @@ from da3d.networks import (
     ConvolutionalAutoencoder,
     Ellipsoid,
     Hypersphere,
+    MaskedForest,
     Memory,
     Standardise,
     Views,
@@ -107,6 +108,7 @@ class DoubleAdversarial(nn.Module):
         self.by_activation = Memory(s.memory, neighbors=5)
         self.by_row = Memory(s.memory, neighbors=5)
         self.by_straight = Memory(s.memory, neighbors=5)
+        self.by_dependence = MaskedForest(s.trees)
 
     def _target(self, shape: tuple[int, int, int] | None) -> AnyAutoencoder:
         s = self.settings
@@ -131,13 +133,14 @@ class DoubleAdversarial(nn.Module):
         if not s.trace:
             return self.alarm_of(self.view(x))
         v = self.view(x)
-        trace = self.read(v)
+        trace, straight = self.read(v), self.views.where_heavy(x)
         return (
             s.alarm_evidence * self.by_alarm(self.alarm(trace).flatten())
             + s.activation_evidence * self.by_activation(trace)
             + s.row_evidence * self.by_row(self.views.standard(x))
-            + s.straight_evidence * self.by_straight(self.views.where_heavy(x))
+            + s.straight_evidence * self.by_straight(straight)
             + s.residual_evidence * self.by_residual(self._residual(v))
+            + s.dependence_evidence * self.by_dependence(straight)
         )
 
     def view(self, x: Rows) -> Viewed:
@@ -322,7 +325,7 @@ class DoubleAdversarial(nn.Module):
             self.alarm.fit(self.read(self.view(_sample(x, 10_000))))
 
     def fit_evidence(self, x: Rows) -> None:
-        """Memories, and the spread of every kind of evidence."""
+        """Memories and trees, and the spread of every kind of evidence."""
         if not self.settings.trace:
             return
         v, held_out = self.view(_sample(x, 10_000)), self.view(self.held_out)
@@ -333,7 +336,9 @@ class DoubleAdversarial(nn.Module):
         self.by_activation.fit(self.read(v), self.read(held_out))
         everything = torch.cat([x, self.held_out])
         self.by_row.fit(self.views.standard(everything))
-        self.by_straight.fit(self.views.where_heavy(everything))
+        straight = self.views.where_heavy(everything)
+        self.by_straight.fit(straight)
+        self.by_dependence.fit(straight)
 
     def _against(self, v: Viewed) -> Loss:
         """Loss of the alarm on counterexamples, by their distance to the normal rows or as 1."""
@@ -517,6 +522,11 @@ class DA3D(NetworkDetector):
         with torch.inference_mode():
             raw = self.network_.raw(codes.to(self.network_.code_norm.device)).cpu().numpy()
         return raw * self.unit_ + self.center_
+
+    @property
+    def smooth(self) -> bool:
+        """Whether the fitted score changes along its slope only: not if trees take part in it."""
+        return not self.settings_.trees
 
     def _build(self, features: int) -> DoubleAdversarial:
         self.settings_ = self._resolve(features)

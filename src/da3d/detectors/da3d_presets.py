@@ -65,9 +65,13 @@ class Settings:
         Known anomalies per normal row in a batch, if any are known.
     memory : int
         Rows to remember for the distance evidence.
+    trees : int
+        Trees of the forest that predicts columns from each other; 0 for none.
     alarm_evidence, activation_evidence, row_evidence, straight_evidence, residual_evidence : float
         Weights in the score: of the alarm's logit, of the distance to remembered activations, to remembered
         rows (standardised, and with heavy tails straightened), and of the residual's size.
+    dependence_evidence : float
+        Weight in the score of the forest's residuals.
     trim : float
         Largest share of the rows that may be left out as clear outliers before anything is learned.
     epochs, steps : tuple of int or None
@@ -117,6 +121,8 @@ class Settings:
     row_evidence: float = 0.0
     straight_evidence: float = 0.0
     residual_evidence: float = 0.0
+    trees: int = 0
+    dependence_evidence: float = 0.0
     trim: float = 0.0
     epochs: tuple[int, int, int] | None
     steps: tuple[int, int, int] | None = None
@@ -132,12 +138,12 @@ class Settings:
 def for_images(settings: Settings) -> Settings:
     """The same preset for rows of pixels: one scale for all of them, the authors' convolutions if faithful.
 
-    The authors' code has the big alarm and batches of 256 for images; the default stays dense, and sees no
-    further views, since pixels have no shapes to straighten.
+    The authors' code has the big alarm and batches of 256 for images; the default stays dense, and has no
+    further views, since pixels have no shapes to straighten, and no trees, since they are too many for them.
     """
     if settings.views == ("minmax",):
         return replace(settings, convolutional=True, alarm_widths=_BIG, batch_size=256)
-    return replace(settings, views=("standard",), widths=(256, 128, 32), straight_evidence=0.0)
+    return replace(settings, views=("standard",), widths=(256, 128, 32), straight_evidence=0.0, trees=0)
 
 
 _Sizes = TypeVar("_Sizes")
@@ -239,6 +245,8 @@ def default(features: int) -> Settings:
         row_evidence=1.0,
         straight_evidence=1.0,
         residual_evidence=0.5,
+        trees=200,
+        dependence_evidence=2.0,
         trim=0.03,
         epochs=None,
         steps=(800, 120, 480),

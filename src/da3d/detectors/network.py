@@ -127,6 +127,11 @@ class NetworkDetector(Detector):
                 scores[start : start + len(chunk)] = self.network_(padded)[: len(chunk)].cpu().numpy()
         return scores
 
+    @property
+    def smooth(self) -> bool:
+        """Whether the fitted score changes along its slope only, without steps."""
+        return True
+
     def gradients(self, X: ArrayLike) -> NDArray[np.float64]:
         """Slope of each row's score along each feature, shape (rows, features), per unit of the feature.
 

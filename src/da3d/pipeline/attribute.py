@@ -98,13 +98,13 @@ class Columns:
 def attribute(detector: Detector, columns: Columns) -> Attribution:
     """The contribution of every column to the score of a row.
 
-    Integrated gradients for networks; orders of the columns for all others, and where the gradients leave
-    more than `TOLERANCE` of the scores' difference unexplained.
+    Integrated gradients for networks without trees; orders of the columns for all others, and where the
+    gradients leave more than `TOLERANCE` of the scores' difference unexplained.
     """
     start, stop = detector.anomaly_score(np.stack([columns.start, columns.stop]))
     method: Method = "integrated gradients"
     found = None
-    if isinstance(detector, NetworkDetector):
+    if isinstance(detector, NetworkDetector) and detector.smooth:
         found = _integrated(detector, columns, stop - start)
     if found is None:
         method, found = "column paths", _sampled(detector.anomaly_score, columns)
