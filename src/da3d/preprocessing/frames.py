@@ -55,6 +55,43 @@ def to_frame(table: Any) -> pd.DataFrame:
     return frame.set_axis(names, axis="columns")
 
 
+def collected(table: Any) -> Any:
+    """Return a lazy table's rows as an eager table of its library; any other table as it is."""
+    native = nw.from_native(table, pass_through=True, allow_series=True)
+    if not isinstance(native, nw.LazyFrame):
+        return table
+    eager = native.collect()
+    return eager if isinstance(table, nw.LazyFrame) else eager.to_native()
+
+
+def like(result: pd.DataFrame, table: Any) -> Any:
+    """Return a result in the kind of the table that it is about.
+
+    Parameters
+    ----------
+    result : pandas.DataFrame
+        One row per row of `table`; columns of numbers or true/false values.
+    table
+        Any eager table that `to_frame` takes.
+
+    Returns
+    -------
+    table
+        A frame of the same library as `table`; `result` itself, with its index, if that is pandas, an array
+        or a list. Other libraries know no index: their rows are in the same order.
+    """
+    columns = {str(name): result[name].to_numpy() for name in result.columns}
+    if isinstance(table, pa.RecordBatch):
+        return pa.RecordBatch.from_pydict(columns)
+    if isinstance(table, pd.DataFrame):
+        return result
+    native = nw.from_native(table, pass_through=True, eager_only=True)
+    if not isinstance(native, nw.DataFrame):
+        return result
+    frame = nw.from_dict(columns, backend=native.implementation)
+    return frame if isinstance(table, nw.DataFrame) else frame.to_native()
+
+
 def listed(names: Sequence[str], most: int = 8) -> str:
     """Return names in quotes for a message; after `most` of them only their number."""
     text = ", ".join(f"'{name}'" for name in names[:most])
