@@ -41,6 +41,7 @@ def quick(name: str, **parameters: Any) -> Detector:
 
 VARIANTS: dict[str, Callable[[], Detector]] = {
     **{name: (lambda name=name: quick(name)) for name in DETECTORS},
+    "da3d-fast": lambda: DA3D("fast", random_state=0),
     "da3d-preprint": lambda: DA3D("preprint", epochs=(5, 1, 3), random_state=0),
     "da3d-released": lambda: DA3D("released", epochs=(5, 0, 3), random_state=0),
     "a3-paper": lambda: A3("paper", epochs=(3, 3), random_state=0),

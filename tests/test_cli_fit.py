@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from da3d.detectors import KNN
+from da3d.detectors import DA3D, KNN
 from da3d.persistence import inspect, load
 from da3d.pipeline import AnomalyPipeline, Threshold
 from da3d.preprocessing import read_table
@@ -160,6 +160,8 @@ def load_width(path):
         (["--detector", "pyod:ECOD"], ["pyod:ECOD", "cannot be kept in a model file"]),
         (["--detector", "knn", "--param", "trees=3"], ["knn has no parameter trees", "neighbors"]),
         (["--param", "steps"], ["KEY=VALUE"]),
+        (["--quality", "superb"], ["quality is 'superb'", "fast, balanced"]),
+        (["--quality", "fast", "--detector", "knn"], ["--quality fast", "--detector knn"]),
         (["--param", "preset=nope"], ["preset is 'nope'"]),
         (["--detector", "knn", "--device", "cuda:9"], ["device"]),
         (["--device", "abacus", *BRIEF], ["abacus"]),
@@ -227,3 +229,15 @@ def test_ctrl_c_leaves_no_half_a_model(tables, tmp_path, keep):
     assert (f"continue from '{checkpoint}'" in words) == keep
     left = {path.name for path in tmp_path.iterdir()} - {"script.py", "started"}
     assert left == ({"fit.ckpt"} if keep else set())
+
+
+def test_quality_chooses_the_default_detector(tables, tmp_path):
+    train, test = tables
+    model = tmp_path / "m.da3d"
+    result = run("fit", train, "-o", model, "--quality", "fast", "--param", "trim=0.0")
+    assert result.exit_code == 0, result.stderr
+    wanted = AnomalyPipeline(DA3D("fast", trim=0.0), random_state=0).fit(read_table(train))
+    rows = read_table(test).drop(columns="kind")
+    assert np.array_equal(load(model).anomaly_score(rows), wanted.anomaly_score(rows))
+    same = AnomalyPipeline(quality="fast", random_state=0).fit(read_table(train))
+    assert same.detector_.preset == "fast"

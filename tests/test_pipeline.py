@@ -239,3 +239,15 @@ class TestFit:
         with pytest.warns(TableWarning, match="who"):
             pipeline = AnomalyPipeline(KNN(), random_state=0).fit(frame)
         assert pipeline.encoder_.schema_.names == ["x"]
+
+
+def test_a_detector_and_a_quality_are_one_too_many(rows):
+    with pytest.raises(ParameterError, match="quality is 'fast'.* give one of the two"):
+        AnomalyPipeline(KNN(), quality="fast").fit(rows)
+    with pytest.raises(ParameterError, match="quality is 'superb' but must be one of fast, balanced"):
+        AnomalyPipeline(quality="superb").fit(rows)
+
+
+def test_the_fast_default_says_that_it_ignores_known_anomalies():
+    assert not DA3D("fast").uses_known_anomalies
+    assert DA3D().uses_known_anomalies

@@ -36,6 +36,12 @@ def fit(
         str | None,
         typer.Option(metavar="NAME", help=f"One of {', '.join(names.DETECTORS)}; da3d if left out."),
     ] = None,
+    quality: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Q", help="Of the default detector: fast (no networks, seconds) or balanced (a minute)."
+        ),
+    ] = None,
     param: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,6 +80,13 @@ def fit(
         typer.Option(metavar="FILE", help="Keeps an unfinished fit; the same command continues from it."),
     ] = None,
     seed: options.Seed = 0,
+    ray: options.Ray = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="With --ray: processes that train together.", min=1, show_default=False
+        ),
+    ] = None,
     fpr: options.Fpr = None,
     budget: options.Budget = None,
     top: options.Top = None,
@@ -83,11 +96,19 @@ def fit(
 
     No labels are needed. If some anomalies are known, name their column with --label: they are never taken
     for normal.
+
+    A detector that is trained by gradient can be trained by several processes together: with --ray and
+    --workers, or under torchrun.
     """
+    from da3d.distributed.fit import launched_rank, process_group
+
+    is_first = launched_rank() == 0
+    terminal.quiet |= not is_first
+    _check_together(ray, workers, checkpoint)
     threshold = options.chosen_threshold(fpr, budget, top, fdr)
     for path in (output, checkpoint) if checkpoint else (output,):
         check_writable(path)
-    learner = _detector(detector, param or [], device=device, checkpoint=checkpoint)
+    learner = _detector(detector, quality, param or [], device=device, checkpoint=checkpoint)
     with terminal.working(f"Reading {table}"):
         rows, labels = _read(table, label, (anomaly, normal), drop or [])
     from da3d.persistence import save
@@ -102,7 +123,10 @@ def fit(
         random_state=seed,
     )
     begin = time.perf_counter()
-    _learn(terminal, pipeline, rows, labels, checkpoint)
+    with process_group(learner):
+        pipeline = _learn(terminal, pipeline, rows, labels, checkpoint, ray, workers)
+    if not is_first:
+        return  # the first process has the same model
     duration = time.perf_counter() - begin
     save(pipeline, output)
     summary = {"rows": len(rows), **_summary(pipeline, output, labels, duration)}
@@ -110,9 +134,26 @@ def fit(
         terminal.result(summary, lambda: _view(summary))
 
 
-def _detector(name: str | None, assignments: list[str], **options_given: object) -> "Detector":
+def _check_together(ray: str | None, workers: int | None, checkpoint: Path | None) -> None:
+    """Refuse what several processes cannot do."""
+    if (ray is None) != (workers is None):
+        given, other = ("--workers", "--ray") if ray is None else ("--ray", "--workers")
+        raise ParameterError(f"{given} is given without {other}; a fit on a cluster needs both.")
+    if ray is not None and checkpoint is not None:
+        raise ParameterError("--checkpoint keeps the fit of one process; leave it out, or leave --ray out.")
+
+
+def _detector(
+    name: str | None, quality: str | None, assignments: list[str], **options_given: object
+) -> "Detector":
     """The detector that the options describe."""
     from da3d.detectors import default_detector, is_foreign, make_detector
+
+    if name is not None and quality is not None:
+        raise ParameterError(
+            f"--quality {quality} chooses the default detector, but --detector {name} is given as well; give one "
+            "of the two."
+        )
 
     if name is not None and is_foreign(name):
         raise ParameterError(
@@ -121,10 +162,10 @@ def _detector(name: str | None, assignments: list[str], **options_given: object)
         )
     parameters = dict(map(_assignment, assignments))
     parameters |= {key: value for key, value in options_given.items() if value is not None}
-    default = default_detector()
-    if name is None:
-        name = detector_name(default) if parameters else None
-    return default if name is None else make_detector(name, **parameters)
+    if name is not None:
+        return make_detector(name, **parameters)
+    default = default_detector(quality or "balanced")
+    return make_detector(detector_name(default), **({"preset": default.preset} | parameters))
 
 
 def detector_name(detector: "Detector") -> str:
@@ -176,11 +217,18 @@ def _learn(
     rows: "pd.DataFrame",
     labels: "NDArray[np.int64] | None",
     checkpoint: Path | None,
-) -> None:
-    """Fit; an interruption says what was kept."""
+    ray: str | None,
+    workers: int | None,
+) -> "AnomalyPipeline":
+    """The fitted pipeline; an interruption says what was kept."""
+    if ray is not None:
+        from da3d.distributed import fit_on_ray
+
+        with terminal.working("Learning"):
+            return fit_on_ray(pipeline, rows, labels, workers=workers or 1, address=ray)
     try:
         with learning(terminal, "Learning", pipeline.detector):
-            pipeline.fit(rows, labels)
+            return pipeline.fit(rows, labels)
     except KeyboardInterrupt:
         if checkpoint is not None and checkpoint.exists():
             kept = f"run the same command again to continue from '{checkpoint}'."

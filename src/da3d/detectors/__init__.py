@@ -1,6 +1,6 @@
 """One paper, one file: the maths, the module, its schedule, the estimator."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -8,6 +8,7 @@ from da3d.detectors.a3 import A3
 from da3d.detectors.base import Detector, known_anomalies
 from da3d.detectors.classic import ECOD, IsolationForest, OneClassSVM
 from da3d.detectors.da3d import DA3D
+from da3d.detectors.da3d_presets import Preset
 from da3d.detectors.dagmm import DAGMM
 from da3d.detectors.deep_svdd import DeepSAD, DeepSVDD
 from da3d.detectors.devnet import DevNet
@@ -72,6 +73,8 @@ DETECTORS: dict[str, type[Detector]] = {
 }
 """Every detector by the name that the command line, experiments and model files use."""
 
+_QUALITIES: Mapping[str, Preset] = {"fast": "fast", "balanced": "default"}
+
 
 def make_detector(name: str, **parameters: Any) -> Detector:
     """The unfitted detector of that name.
@@ -110,6 +113,19 @@ def unknown_detector(name: str, known: Iterable[str]) -> ParameterError:
     return ParameterError(f"detector is {name!r} but must be one of {', '.join(names)}{hint}")
 
 
-def default_detector() -> Detector:
-    """The detector that `AnomalyPipeline` and `da3d fit` use unless told otherwise."""
-    return DA3D()
+def default_detector(quality: str = "balanced") -> DA3D:
+    """The detector that `AnomalyPipeline` and `da3d fit` use unless told otherwise.
+
+    Parameters
+    ----------
+    quality : {"fast", "balanced"}
+        ``"fast"`` leaves out everything that a network has to be trained for.
+
+    Raises
+    ------
+    ParameterError
+        There is no such quality.
+    """
+    if quality not in _QUALITIES:
+        raise ParameterError(f"quality is {quality!r} but must be one of {', '.join(_QUALITIES)}.")
+    return DA3D(_QUALITIES[quality])

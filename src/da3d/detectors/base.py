@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -43,11 +43,13 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         The integer that `random_state` came to.
     """
 
-    uses_known_anomalies: ClassVar[bool] = False
-    """Whether `y` changes what is learned; otherwise known anomalies are only left out."""
-
     contamination: float
     random_state: int | np.random.RandomState | None
+
+    @property
+    def uses_known_anomalies(self) -> bool:
+        """Whether `y` changes what is learned; otherwise known anomalies are only left out."""
+        return False
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Learn what is normal.

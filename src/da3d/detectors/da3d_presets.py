@@ -11,7 +11,7 @@ from da3d.networks import Activation, View, Where
 
 __all__ = ["PRESETS", "Inner", "Preset", "Settings", "for_images"]
 
-Preset = Literal["default", "preprint", "released"]
+Preset = Literal["default", "fast", "preprint", "released"]
 Inner = Literal["activation", "devnet", "deep-sad"]
 
 
@@ -133,6 +133,11 @@ class Settings:
     game_rate: float = 1e-4
     game_betas: tuple[float, float] = (0.9, 0.999)
     anneal: bool = False
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the score has no part in which a network takes part."""
+        return not (self.alarm_evidence or self.activation_evidence or self.residual_evidence)
 
 
 def for_images(settings: Settings) -> Settings:
@@ -260,8 +265,20 @@ def default(features: int) -> Settings:
     )
 
 
+def fast(features: int) -> Settings:
+    """What of the default's score needs no network: distances to rows and the forest."""
+    return replace(
+        default(features),
+        alarm_evidence=0.0,
+        activation_evidence=0.0,
+        residual_evidence=0.0,
+        steps=(0, 0, 0),
+    )
+
+
 PRESETS: Mapping[Preset, Callable[[int], Settings]] = {
     "default": default,
+    "fast": fast,
     "preprint": preprint,
     "released": released,
 }

@@ -22,6 +22,7 @@ from da3d.detectors.base import Detector
 from da3d.errors import ParameterError
 from da3d.seeding import seeded
 from da3d.training import Callback, Checkpoint, Phase, train
+from da3d.training.ranks import agreed
 
 __all__ = ["NetworkDetector", "pick_device"]
 
@@ -65,6 +66,7 @@ class NetworkDetector(Detector):
     def _learn(self, normal: NDArray[np.float64], known: NDArray[np.float64]) -> None:
         device = pick_device(self.device)
         checkpoint = self._checkpoint(normal, known)
+        self.seed_ = agreed(self.seed_)
         with seeded(self.seed_, device), _threads(self.threads):
             self.network_ = self._build(normal.shape[1]).to(device)
             self.center_, self.unit_ = self._scales(normal)

@@ -25,7 +25,8 @@ from da3d.pipeline.operating import operating_table
 from da3d.pipeline.profile import Profile
 from da3d.pipeline.reference import Reference
 from da3d.pipeline.thresholds import Threshold
-from da3d.preprocessing import TableEncoder, to_frame
+from da3d.preprocessing import Kind, TableEncoder, to_frame
+from da3d.preprocessing.frames import collected, like
 from da3d.preprocessing.values import texts
 
 __all__ = ["AnomalyPipeline"]
@@ -44,7 +45,10 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
     Parameters
     ----------
     detector : Detector, optional
-        Cloned before it is fitted; `detectors.default_detector()` if left out.
+        Cloned before it is fitted; `detectors.default_detector(quality)` if left out.
+    quality : {"fast", "balanced"}, optional
+        Which default detector, if none is given; "balanced" if left out. ``"fast"`` leaves out the networks: it
+        fits in seconds instead of a minute, and docs/performance.md says what that costs.
     encoder : TableEncoder, optional
         Cloned before it is fitted.
     threshold : Threshold, optional
@@ -91,6 +95,7 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         self,
         detector: Detector | None = None,
         *,
+        quality: str | None = None,
         encoder: TableEncoder | None = None,
         threshold: Threshold | None = None,
         contamination: float = 0.0,
@@ -99,6 +104,7 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.detector = detector
+        self.quality = quality
         self.encoder = encoder
         self.threshold = threshold
         self.contamination = contamination
@@ -135,7 +141,7 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         seed = self.random_state if isinstance(self.random_state, int | np.integer) else 0
         held_out = hold_out(len(normal), int(seed))
         encoder = (TableEncoder() if self.encoder is None else clone(self.encoder)).fit(normal[~held_out])
-        detector = default_detector() if self.detector is None else clone(self.detector)
+        detector = self._unfitted()
         if self.random_state is not None or self.detector is None:
             detector.set_params(random_state=self.random_state)
         self.n_features_in_ = encoder.n_features_in_
@@ -172,6 +178,17 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         )
         return self
 
+    def _unfitted(self) -> Detector:
+        if self.detector is None:
+            return default_detector(self.quality or "balanced")
+        if self.quality is not None:
+            raise ParameterError(
+                f"quality is {self.quality!r}, which chooses the default detector, but a detector is given as "
+                "well; give one of the two."
+            )
+        detector: Detector = clone(self.detector)
+        return detector
+
     def _check_parameters(self) -> None:
         most = self.reference_rows
         if isinstance(most, bool) or not isinstance(most, int | np.integer) or most < 0:
@@ -195,6 +212,16 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         return np.array(texts(frame[self.calibrate_by]).to_pylist(), dtype=object)
 
     @property
+    def columns(self) -> list[str]:
+        """All columns of the fitted table, those that were left out included."""
+        return [str(name) for name in self.encoder_.feature_names_in_]
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """Kind of each column in use by its name: what `stream_table` takes as ``kinds``."""
+        return self.encoder_.schema_.kinds
+
+    @property
     def rule(self) -> Threshold:
         """The threshold in force."""
         return self.threshold or self._default_rule()
@@ -215,6 +242,7 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
 
     def p_value(self, X: Any) -> NDArray[np.float64]:
         """Share of normal rows that are at least as strange, shape (rows,), in (0, 1]."""
+        X = collected(X)
         return self.calibration_.p_values(self.anomaly_score(X), self.groups(X))
 
     def groups(self, X: Any) -> Groups | None:
@@ -240,7 +268,7 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         budget: float | None = None,
         top: int | None = None,
         fdr: float | None = None,
-    ) -> pd.DataFrame:
+    ) -> Any:
         """Judge every row of a table.
 
         Parameters
@@ -251,16 +279,19 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
 
         Returns
         -------
-        DataFrame
-            With the table's index and the columns `anomaly_score`, `p_value`, `severity` (0 to 100, see
-            `Calibration.severity`) and `is_anomaly`. If benign rows were suppressed also `suppressed`: rows
-            that would raise an alarm if they were not like one of those. Rules that rank the table rank
-            such rows last.
+        table
+            Of the same kind as `X`: pandas (with the table's index), polars, pyarrow or what else narwhals
+            knows; a lazy table is collected, and arrays and lists give pandas. The columns are
+            `anomaly_score`, `p_value`, `severity` (0 to 100, see `Calibration.severity`) and `is_anomaly`. If
+            benign rows were suppressed also `suppressed`: rows that would raise an alarm if they were not
+            like one of those. Rules that rank the table rank such rows last.
         """
-        frame = to_frame(X)
-        X = frame if _has_names(X) else X
+        table = collected(X)
+        frame = to_frame(table)
+        X = frame if _has_names(table) else table
         threshold = Threshold.of(fpr=fpr, budget=budget, top=top, fdr=fdr)
-        return self.judge(self.anomaly_score(X), threshold, frame.index, self.groups(X), self.benign(X))
+        judged = self.judge(self.anomaly_score(X), threshold, frame.index, self.groups(X), self.benign(X))
+        return like(judged, table)
 
     def judge(
         self,
@@ -360,11 +391,13 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         Returns
         -------
         DataFrame
-            One row per threshold; `da3d.pipeline.operating_table` documents the columns.
+            pandas, whatever `X` is. One row per threshold; `da3d.pipeline.operating_table` documents the
+            columns.
         """
         check_is_fitted(self)
         if X is None:
             return operating_table(self.calibration_, None, y, per_day=per_day, thresholds=thresholds)
+        X = collected(X)
         return operating_table(
             self.calibration_,
             self.anomaly_score(X),
@@ -535,6 +568,7 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
 
         Where `calibrate_by` is set, every group has an offset of its own.
         """
+        X = collected(X)
         groups = self.groups(X)
         if groups is None:
             return self.score_samples(X) - self.offset_
@@ -547,6 +581,7 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         Suppressed rows raise none, although their `decision_function` is negative.
         """
         check_is_fitted(self)
+        X = collected(X)
         scores, groups, benign = self.anomaly_score(X), self.groups(X), self.benign(X)
         if benign is None:
             benign = np.zeros(len(scores), dtype=bool)

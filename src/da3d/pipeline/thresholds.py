@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
 from da3d.errors import ParameterError
 from da3d.pipeline.calibrate import Calibration, Groups, ResolutionWarning
@@ -90,6 +89,8 @@ class Threshold:
             return scores >= calibration.cuts(self.value, len(scores), groups)
         p_values = calibration.p_values(scores, groups)
         if self.rule == "fdr":
+            from scipy.stats import false_discovery_control  # most of a second to import
+
             return np.asarray(false_discovery_control(p_values) <= self.value)
         count = self.value if self.rule == "top" else len(scores) * self.value / 1000
         flags = np.zeros(len(scores), dtype=bool)
