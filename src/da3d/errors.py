@@ -9,6 +9,7 @@
     │   │   └── SchemaError      a table's columns are not those seen at fit
     │   ├── LabelError           labels do not fit the rows or the task
     │   ├── FileError            a file cannot be read or written
+    │   │   ├── UnavailableError a data set is not on this machine and cannot be fetched
     │   │   └── ModelFileError   a model file is damaged, foreign, newer or tampered with
     │   └── ExtraError           an optional dependency is not installed
     └── DivergenceError          training produced a non-finite loss and could not recover
@@ -30,6 +31,7 @@ __all__ = [
     "ParameterError",
     "SchemaError",
     "TableError",
+    "UnavailableError",
 ]
 
 
@@ -59,6 +61,10 @@ class LabelError(InputError):
 
 class FileError(InputError):
     """A file cannot be read or written."""
+
+
+class UnavailableError(FileError):
+    """A data set is not on this machine and cannot be fetched from here."""
 
 
 class ModelFileError(FileError):

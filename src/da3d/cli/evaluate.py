@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.table import Table
 
 from da3d.cli import options, views
-from da3d.cli.models import joined, load_pipeline, scores_of
+from da3d.cli.models import load_pipeline
 from da3d.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from da3d.cli.models import Scored
     from da3d.pipeline import AnomalyPipeline
+    from da3d.pipeline.judging import Scored
 
 __all__ = ["evaluate"]
 
@@ -89,6 +89,7 @@ def _scored(
     """Label, score and group of every row."""
     import pandas as pd
 
+    from da3d.pipeline.judging import joined, scores_of
     from da3d.preprocessing import stream_table
     from da3d.preprocessing.labels import marked, take_column
 

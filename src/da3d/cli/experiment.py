@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table as Grid
 
-from da3d.cli import views
+from da3d.cli import options, views
 from da3d.cli.command import command
 from da3d.cli.terminal import Terminal
 from da3d.errors import ParameterError
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["experiment"]
 
-experiment = typer.Typer(help="Run an experiment, or make its tables.", no_args_is_help=True)
+experiment = typer.Typer(help="Run an experiment, or make its tables and figures.", no_args_is_help=True)
 
-_STATES = ("finished", "failed", "stale", "missing")
+_STATES = ("finished", "failed", "not available", "stale", "missing")
 
 File = Annotated[
     Path, typer.Argument(metavar="FILE", help="The experiment: a TOML file.", show_default=False)
@@ -51,12 +52,20 @@ def _run(
     terminal: Terminal,
     file: File,
     jobs: Annotated[
-        int,
-        typer.Option("--jobs", "-j", metavar="N", help="Cells in work at a time, one thread each.", min=1),
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            help="Cells in work at a time, one thread each; 1 if left out, with --ray all its CPUs.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     seeds: Seeds = None,
     only: Only = None,
     results: Results = Path("results"),
+    ray: options.Ray = None,
 ) -> None:
     """Work the cells of an experiment that have not finished yet.
 
@@ -66,10 +75,17 @@ def _run(
     with terminal.working(f"Reading {file}"):
         plan, records = _open(file, results)
         cells = _chosen(plan.cells(), seeds, only)
-        from da3d.experiments import run_cells
+        run, at_once = _runner(ray, jobs)
     try:
         with _watching(terminal, len(cells)) as report:
-            done = run_cells(cells, records, jobs=jobs, keep_scores=plan.plan.keep_scores, report=report)
+            done = run(
+                cells,
+                records,
+                jobs=at_once,
+                keep_scores=plan.plan.keep_scores,
+                keep_for_figures=plan.plan.keep_for_figures,
+                report=report,
+            )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"the records of cells that ended stay in '{records.folder}'; run the same command again to "
@@ -82,8 +98,22 @@ def _run(
         raise typer.Exit(1)
 
 
+def _runner(ray: str | None, jobs: int | None) -> "tuple[Callable[..., Summary], int | None]":
+    """What works the cells, here or on a cluster, and how many at a time."""
+    if ray is None:
+        from da3d.experiments import run_cells
+
+        return run_cells, jobs or 1
+    from da3d.distributed import run_cells_on_ray
+
+    return partial(run_cells_on_ray, address=ray), jobs
+
+
 def _status(terminal: Terminal, file: File, results: Results = Path("results")) -> None:
-    """Count the cells of each detector that finished, failed, are stale (of another plan) or missing."""
+    """Count the cells of each detector that finished, failed, are stale (of another plan) or missing.
+
+    Cells whose data set is not here and cannot be fetched are counted as not available.
+    """
     with terminal.working(f"Reading {file}"):
         plan, records = _open(file, results)
         data = _counted(plan, records)
@@ -134,9 +164,41 @@ def _table(
         terminal.out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+def _figures(
+    terminal: Terminal,
+    file: File,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the pictures go.")
+    ] = Path("figures"),
+    results: Results = Path("results"),
+) -> None:
+    """Draw the figures that the file asks for from the records that are there, as SVG and PNG.
+
+    Nothing is run. A file without a [[figure]] gets one that compares its detectors.
+    """
+    with terminal.working(f"Reading {file}"):
+        plan, records = _open(file, results)
+        from da3d.cli.experiment_figures import draw
+        from da3d.experiments.entries import FigureEntry
+        from da3d.reports.figures import save_figure
+    output.mkdir(parents=True, exist_ok=True)
+    written = []
+    for entry in plan.plan.figure or [FigureEntry(kind="comparison")]:
+        figure = draw(plan, records, entry)
+        if figure is None:
+            terminal.warn(f"There are no records for the figure '{entry.file}' of {plan.name} yet.")
+            continue
+        files = [output / f"{plan.name}-{entry.file}.{ending}" for ending in ("svg", "png")]
+        written += [str(save_figure(figure, file)) for file in files]
+    data = {"experiment": plan.name, "figures": written}
+    if terminal.json or not terminal.quiet:
+        terminal.result(data, lambda: "\n".join(written) or "Nothing to draw yet.")
+
+
 experiment.command("run")(command(_run))
 experiment.command("status")(command(_status))
 experiment.command("table")(command(_table))
+experiment.command("figures")(command(_figures))
 
 
 def _open(file: Path, results: Path) -> "tuple[Experiment, Records]":
@@ -182,7 +244,8 @@ def _line(terminal: Terminal, progress: "Progress") -> None:
     """One line about a cell that has ended."""
     record = progress.record
     if record.error is not None:
-        terminal.warn(f"{record.cell} failed: {record.error.type}: {record.error.message}")
+        how = "skipped" if record.unavailable else f"failed: {record.error.type}"
+        terminal.warn(f"{record.cell} {how}: {record.error.message}")
         return
     for sentence in record.warnings:
         terminal.warn(f"{record.cell}: {sentence}")
@@ -199,6 +262,7 @@ def _left(seconds: float | None) -> str:
 def _said(done: "Summary", records: "Records") -> str:
     parts = [f"{done.finished} cells finished"]
     parts += [f"{done.failed} failed"] if done.failed else []
+    parts += [f"{done.unavailable} have data that are not available here"] if done.unavailable else []
     parts += [f"{done.skipped} had finished before"] if done.skipped else []
     return f"{', '.join(parts)}; their records are in {records.folder}."
 
@@ -209,8 +273,14 @@ def _counted(plan: "Experiment", records: "Records") -> dict[str, Any]:
     failures = []
     for cell in plan.cells():
         found = records.find(cell)
-        counts[cell.detector.label][found.state] += 1
-        if found.state == "failed" and found.record is not None and found.record.error is not None:
+        away = found.record is not None and found.record.unavailable
+        counts[cell.detector.label]["not available" if away else found.state] += 1
+        if (
+            found.state == "failed"
+            and not away
+            and found.record is not None
+            and found.record.error is not None
+        ):
             failures.append({"cell": cell.id, **found.record.error.model_dump()})
     detectors = [
         {"detector": label, **{state: states[state] for state in _STATES}} for label, states in counts.items()

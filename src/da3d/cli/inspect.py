@@ -11,13 +11,39 @@ from da3d.cli.terminal import Terminal
 __all__ = ["inspect"]
 
 
-def inspect(terminal: Terminal, model: options.Model) -> None:
-    """Show what a model file holds, without running anything in it."""
+def inspect(terminal: Terminal, model: options.Scorer) -> None:
+    """Show what a model file or an ONNX file holds, without running anything in it."""
     from da3d.persistence import inspect as look_into
+    from da3d.persistence import onnx
 
     with terminal.working(f"Reading {model}"):
-        facts = look_into(model)
-    terminal.result(facts, lambda: _view(facts))
+        facts = onnx.inspect(model) if onnx.is_onnx(model) else look_into(model)
+    terminal.result(facts, lambda: _exported(facts) if facts["kind"] == "onnx" else _view(facts))
+
+
+def _exported(facts: Mapping[str, Any]) -> Group:
+    """Two blocks: the file, and what goes in and comes out."""
+    given = {name: value for name, value in facts["parameters"].items() if value is not None}
+    file = {
+        "holds": "a whole pipeline as ONNX",
+        "size": views.file_size(facts["bytes"]),
+        "written": str(facts["created"]).replace("T", " ").replace("Z", " UTC"),
+        "format": facts["format"],
+        "versions": f"da3d {facts['version']}",
+        "source": facts["source"],
+        "detector": facts["detector"],
+        "parameters": "\n".join(f"{name} = {value}" for name, value in given.items()),
+    }
+    table = {
+        "columns": ", ".join(f"{each['column']} ({each['kind']})" for each in facts["inputs"]),
+        "left out": "\n".join(f"{name}: {why}" for name, why in facts["ignored"].items()) or "none",
+        "outputs": ", ".join(facts["outputs"]),
+        "calibration": f"{views.count(facts['calibration_rows'])} rows",
+        "alarm": views.rule(facts["threshold"]["rule"], facts["threshold"]["value"]),
+    }
+    return Group(
+        views.heading(facts["path"]), views.facts(file), "", views.heading("Table"), views.facts(table)
+    )
 
 
 def _view(facts: Mapping[str, Any]) -> Group:

@@ -12,12 +12,14 @@ from da3d.cli.drift import drift
 from da3d.cli.evaluate import evaluate
 from da3d.cli.experiment import experiment
 from da3d.cli.explain import explain
+from da3d.cli.export import export
 from da3d.cli.fit import fit
 from da3d.cli.inspect import inspect
 from da3d.cli.recalibrate import recalibrate
 from da3d.cli.refit import refit
 from da3d.cli.report import report
 from da3d.cli.score import score
+from da3d.cli.serve import serve
 from da3d.cli.suppress import suppress
 
 __all__ = ["app", "run"]
@@ -69,6 +71,8 @@ for _function in (
     recalibrate,
     suppress,
     refit,
+    export,
+    serve,
     inspect,
 ):
     app.command()(command(_function))

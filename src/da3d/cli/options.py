@@ -16,6 +16,8 @@ __all__ = [
     "Fpr",
     "Model",
     "Output",
+    "Ray",
+    "Scorer",
     "Seed",
     "Table",
     "Top",
@@ -35,6 +37,14 @@ Table = Annotated[
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A model file made by da3d fit.", show_default=False)
 ]
+Scorer = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="A model file made by da3d fit, or an ONNX file made by da3d export.",
+        show_default=False,
+    ),
+]
 Feedback = Annotated[
     str,
     typer.Argument(
@@ -45,6 +55,15 @@ Feedback = Annotated[
 ]
 Output = Annotated[
     Path, typer.Option("--output", "-o", metavar="MODEL", help="Model file to write.", show_default=False)
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Work on a Ray cluster: host:port, auto for one that runs here, local for a new one here.",
+        show_default=False,
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Decides every random choice.", min=0)]
 Anomaly = Annotated[

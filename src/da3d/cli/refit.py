@@ -7,7 +7,7 @@ import typer
 from rich.console import Group
 
 from da3d.cli import options, views
-from da3d.cli.models import check_writable, fitted_columns, load_pipeline
+from da3d.cli.models import check_writable, load_pipeline
 from da3d.cli.progress import learning
 from da3d.cli.terminal import Terminal
 from da3d.errors import ParameterError
@@ -82,6 +82,7 @@ def _rows(
     normal: list[str] | None,
 ) -> "tuple[pd.DataFrame, NDArray[np.int64] | None]":
     """The rows to learn from and, where there is a label column, 1 for each known anomaly."""
+    from da3d.pipeline.judging import fitted_columns
     from da3d.preprocessing import read_table
     from da3d.preprocessing.labels import marked, take_column
 

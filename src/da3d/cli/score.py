@@ -5,31 +5,33 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from da3d.cli import options, views
-from da3d.cli.models import check_writable, joined, load_pipeline, scores_of
+from da3d.cli.models import check_writable, load_scorer
 from da3d.cli.progress import counter
 from da3d.cli.terminal import Terminal
+from da3d.errors import ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from da3d.persistence.onnx import OnnxModel
     from da3d.pipeline import AnomalyPipeline, Threshold
-    from da3d.preprocessing import TableWriter
+    from da3d.pipeline.judging import Judged
 
 __all__ = ["score"]
 
 
 def score(
     terminal: Terminal,
-    model: options.Model,
+    model: options.Scorer,
     table: options.Table,
     output: Annotated[
         str,
@@ -37,7 +39,8 @@ def score(
             "--output",
             "-o",
             metavar="OUT",
-            help="File to write (.csv, .parquet, .jsonl), or - for stdout: CSV, JSON lines with --json.",
+            help="File to write (.csv, .parquet, .jsonl), or - for stdout: CSV, JSON lines with --json. With "
+            "--ray a folder.",
         ),
     ] = "-",
     fpr: options.Fpr = None,
@@ -54,6 +57,7 @@ def score(
         bool, typer.Option("--only-anomalies", metavar="", help="Write only the rows that raise an alarm.")
     ] = False,
     chunk: Annotated[int, typer.Option(metavar="ROWS", help="Rows in memory at a time.", min=1)] = 65_536,
+    ray: options.Ray = None,
 ) -> None:
     """Judge every row of a table.
 
@@ -61,13 +65,21 @@ def score(
     strange), severity (the p-value on a scale from 0 to 100) and is_anomaly; suppressed, too, if the model
     suppresses benign rows. The table may be larger than memory. Under --fpr each row is judged as it arrives;
     the other rules rank all rows first and so read the table twice.
+
+    On a Ray cluster a Parquet file or folder is judged in parts, each of which becomes a file of the folder
+    OUT. The same command again works the parts that are missing.
     """
     threshold = options.chosen_threshold(fpr, budget, top, fdr)
+    if ray is not None:
+        how = {"threshold": threshold, "columns": columns, "only_anomalies": only_anomalies, "chunk": chunk}
+        _score_on_ray(terminal, ray, model, table, output, **how)
+        return
     if output != "-":
         check_writable(Path(output))
+    from da3d.pipeline.judging import write_judged
     from da3d.preprocessing import TableWriter
 
-    pipeline = load_pipeline(terminal, model)
+    pipeline = load_scorer(terminal, model)
     job = _Job(pipeline, threshold or pipeline.rule, table, chunk)
     to_stdout: Literal["csv", "jsonl"] = "jsonl" if terminal.json else "csv"
     begin = time.perf_counter()
@@ -76,22 +88,16 @@ def score(
         counter(terminal) as count,
         job.rewindable(),
     ):
-        done = _write(job.judged(count), writer, keep=columns, only_anomalies=only_anomalies)
+        done = write_judged(job.judged(count), writer, keep=columns, only_anomalies=only_anomalies)
     _report(terminal, done, job.threshold, output, time.perf_counter() - begin)
-
-
-@dataclass(frozen=True)
-class _Done:
-    """How many rows were judged, and how many of them raised an alarm."""
-
-    rows: int
-    alarms: int
 
 
 class _Job:
     """One table to be judged by one pipeline under one rule."""
 
-    def __init__(self, pipeline: "AnomalyPipeline", threshold: "Threshold", table: str, chunk: int) -> None:
+    def __init__(
+        self, pipeline: "AnomalyPipeline | OnnxModel", threshold: "Threshold", table: str, chunk: int
+    ) -> None:
         self.pipeline, self.threshold, self.table, self.chunk = pipeline, threshold, table, chunk
 
     @property
@@ -106,9 +112,10 @@ class _Job:
     def judged(self, count: Callable[[int], None]) -> "Iterator[tuple[pd.DataFrame, pd.DataFrame]]":
         """Each chunk of the table with its verdicts; `count` is told of every chunk that was scored."""
         if self.threshold.by_row:
-            for rows in self._rows():
-                scored = scores_of(self.pipeline, rows)
-                yield rows, scored.judged(self.pipeline, self.threshold, rows.index)
+            from da3d.pipeline.judging import judged
+
+            for rows, verdicts in judged(self.pipeline, self.threshold, self._rows()):
+                yield rows, verdicts
                 count(len(rows))
             return
         verdicts = self._verdicts_of_all(count)
@@ -116,6 +123,8 @@ class _Job:
             yield rows, verdicts.loc[rows.index]
 
     def _verdicts_of_all(self, count: Callable[[int], None]) -> "pd.DataFrame":
+        from da3d.pipeline.judging import joined, scores_of
+
         found = []
         for rows in self._rows():
             found.append(scores_of(self.pipeline, rows))
@@ -127,7 +136,7 @@ class _Job:
 
         if self._twice:
             sys.stdin.buffer.seek(0)
-        return stream_table(self.table, self.chunk, kinds=self.pipeline.encoder_.schema_.kinds)
+        return stream_table(self.table, self.chunk, kinds=self.pipeline.kinds)
 
 
 @contextmanager
@@ -142,39 +151,33 @@ def _stdin_on_disk() -> Iterator[None]:
             sys.stdin = before
 
 
-def _write(
-    judged: "Iterator[tuple[pd.DataFrame, pd.DataFrame]]",
-    writer: "TableWriter",
-    *,
-    keep: bool,
-    only_anomalies: bool,
-) -> _Done:
-    """Write all chunks; where no row is wanted, a table without rows."""
-    rows = alarms = written = 0
-    out = None
-    for frame, verdicts in judged:
-        rows, alarms = rows + len(frame), alarms + int(verdicts["is_anomaly"].sum())
-        out = _joined(frame, verdicts, keep)
-        out = out[verdicts["is_anomaly"]] if only_anomalies else out
-        if len(out):
-            writer.write(out)
-            written += len(out)
-    if out is not None and not written:
-        writer.write(out)
-    return _Done(rows, alarms)
+def _score_on_ray(terminal: Terminal, address: str, model: Path, table: str, output: str, **how: Any) -> None:
+    """Judge the parts of a table on a cluster."""
+    if "-" in (table, output):
+        raise ParameterError(
+            "--ray needs a Parquet file or folder as TABLE and a folder as OUT (-o): standard input and "
+            "output cannot be cut into parts."
+        )
+    from da3d.distributed import score_on_ray
+
+    begin = time.perf_counter()
+    with counter(terminal) as count:
+        done = score_on_ray(model, table, output, address=address, report=count, **how)
+    duration = time.perf_counter() - begin
+    if done.found:
+        terminal.say(f"{done.found} of {done.parts} parts had been finished before.")
+    more = {"parts": done.parts, "parts_found": done.found}
+    _report(terminal, done.judged, done.threshold, output, duration, more)
 
 
-def _joined(frame: "pd.DataFrame", verdicts: "pd.DataFrame", keep: bool) -> "pd.DataFrame":
-    """The verdicts beside the table's columns (those of an earlier scoring give way) or the row's number."""
-    import pandas as pd
-
-    beside = (
-        frame.drop(columns=verdicts.columns, errors="ignore") if keep else frame.index.to_frame(name="row")
-    )
-    return pd.concat([beside, verdicts], axis="columns")
-
-
-def _report(terminal: Terminal, done: _Done, threshold: "Threshold", output: str, duration: float) -> None:
+def _report(
+    terminal: Terminal,
+    done: "Judged",
+    threshold: "Threshold",
+    output: str,
+    duration: float,
+    more: Mapping[str, int] = MappingProxyType({}),
+) -> None:
     rate = done.rows / max(duration, 1e-9)
     share = 100 * done.alarms / done.rows
     where = "" if output == "-" else f" in {output}"
@@ -189,5 +192,6 @@ def _report(terminal: Terminal, done: _Done, threshold: "Threshold", output: str
             "alarms": done.alarms,
             "threshold": {"rule": threshold.rule, "value": threshold.value},
             "seconds": round(duration, 3),
+            **more,
         }
         terminal.result(summary, str)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from da3d.cli import options, views
-from da3d.cli.models import check_writable, fitted_columns, load_pipeline
+from da3d.cli.models import check_writable, load_pipeline
 from da3d.cli.terminal import Terminal
 from da3d.errors import LabelError
 
@@ -32,6 +32,7 @@ def suppress(
     check_writable(output)
     from da3d.persistence import save
     from da3d.pipeline import Feedback
+    from da3d.pipeline.judging import fitted_columns
     from da3d.preprocessing import read_table
 
     pipeline = load_pipeline(terminal, model)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as arrow_dataset
 
 from da3d.errors import FileError, ParameterError, TableError
 from da3d.preprocessing.csv_file import csv_tables
 from da3d.preprocessing.frames import to_frame
 from da3d.preprocessing.json_file import json_tables
 from da3d.preprocessing.kinds import Kind
+from da3d.preprocessing.parquet_file import ParquetPart, parquet_tables
 from da3d.preprocessing.source import Source
 
 ROWS = 65_536
@@ -86,17 +86,38 @@ def stream_table(
     if rows < 1:
         raise ParameterError(f"rows is {rows} but must be at least 1")
     name = "standard input" if str(path) == "-" else f"'{path}'"
-    start = 0
-    for table in _chunks(_tables(path, rows, kinds), rows):
-        yield _frame(table, start, name)
-        start += len(table)
+    yield from _frames(_chunks(_tables(path, rows, kinds), rows), 0, name)
+
+
+def stream_part(part: ParquetPart, rows: int = ROWS) -> Iterator[pd.DataFrame]:
+    """Read a part of a table in chunks, as `stream_table` reads the whole.
+
+    Parameters
+    ----------
+    part
+        One of `parquet_parts`.
+    rows
+        Rows per chunk, at least 1; a chunk ends with its row group, too.
+
+    Yields
+    ------
+    pandas.DataFrame
+        Shape (at most `rows`, columns); the index counts the rows of the whole table from 0.
+
+    Raises
+    ------
+    FileError, TableError
+        As for `read_table`, when the chunk in question is asked for.
+    """
+    tables = (table for table in part.tables(rows) if len(table))
+    yield from _frames(tables, part.first, f"'{part.path}'")
 
 
 def _tables(path: str | Path, rows: int, kinds: Mapping[str, Kind] | None) -> Iterator[pa.Table]:
     """Yield the rows of a file as arrow tables of any length; at least one row in all."""
     source = Source(path)
     if source.suffix == ".parquet" or (not source.is_stdin and Path(path).is_dir()):
-        tables = _parquet_tables(Path(path), rows)
+        tables = parquet_tables(Path(path), rows)
     elif source.suffix in _DELIMITED:
         tables = csv_tables(source, kinds)
     elif source.suffix in _JSON:
@@ -133,51 +154,15 @@ def _chunks(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting, promote_options="permissive")
 
 
+def _frames(tables: Iterable[pa.Table], start: int, name: str) -> Iterator[pd.DataFrame]:
+    for table in tables:
+        yield _frame(table, start, name)
+        start += len(table)
+
+
 def _frame(table: pa.Table, start: int, name: str) -> pd.DataFrame:
     try:
         frame = to_frame(table)
     except TableError as error:
         raise TableError(f"{name}: {error}") from error
     return frame.set_axis(pd.RangeIndex(start, start + len(frame)), axis="index")
-
-
-def _parquet_tables(path: Path, rows: int) -> Iterator[pa.Table]:
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-    if not files:
-        raise FileError(
-            f"the folder '{path}' has no .parquet file in it: give a folder that has, or one file"
-        )
-    if not path.exists():
-        raise FileError(f"there is no file '{path}': check the path")
-    for file in files:
-        if file.is_file() and file.stat().st_size == 0:
-            raise TableError(f"'{file}' is empty: write it again")
-    try:
-        dataset = _dataset(path, files)
-        # One row group at a time: a scanner of the whole reads ahead of a slow consumer without bound.
-        options = arrow_dataset.ParquetFragmentScanOptions(pre_buffer=False)
-        for fragment in dataset.get_fragments():
-            for group in fragment.split_by_row_group():
-                batches = group.to_batches(
-                    schema=dataset.schema, batch_size=rows, fragment_scan_options=options
-                )
-                for batch in batches:
-                    yield pa.Table.from_batches([batch])
-    except PermissionError as error:
-        raise FileError(f"'{path}' cannot be read ({error.strerror}): check its permissions") from error
-    except (pa.ArrowException, OSError) as error:
-        raise Source(path).damaged(error) from error
-
-
-def _dataset(path: Path, files: list[Path]) -> arrow_dataset.Dataset:
-    """Return the files as one table: folders such as ``day=3`` are columns, integers give way to decimals."""
-    options = {
-        "source": [str(file) for file in files],
-        "format": "parquet",
-        "partitioning": arrow_dataset.partitioning(flavor="hive") if path.is_dir() else None,
-        "partition_base_dir": str(path if path.is_dir() else path.parent),
-    }
-    dataset = arrow_dataset.dataset(**options)
-    schemas = [fragment.physical_schema for fragment in dataset.get_fragments()]
-    schema = pa.unify_schemas([dataset.schema, *schemas], promote_options="permissive")
-    return dataset if schema == dataset.schema else arrow_dataset.dataset(**options, schema=schema)
