@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from da3d import seeding
-from da3d.errors import DivergenceError
+from da3d.errors import DivergenceError, ParameterError
+from da3d.training import ranks
 from da3d.training.batches import Batches
 from da3d.training.callbacks import Callback, Event
 from da3d.training.checkpoint import Checkpoint, Snapshot
@@ -39,7 +40,9 @@ def train(
     """Carry out a schedule on rows that lie on the model's device.
 
     Draws from torch's global generators: call it inside `seeding.seeded`. If a loss is not finite, the last
-    good state is restored and the phase continues with a tenth of its learning rates.
+    good state is restored and the phase continues with a tenth of its learning rates. Where
+    ``torch.distributed`` is initialised, all of its processes train one model together (`ranks`); each calls
+    this with the same rows and ends with the same weights and history.
 
     Parameters
     ----------
@@ -62,7 +65,27 @@ def train(
     ------
     DivergenceError
         A loss stayed non-finite after three attempts.
+    ParameterError
+        Several processes train together, and there is a checkpoint, or too few rows in a batch.
     """
+    if checkpoint is not None and ranks.size() > 1:
+        raise ParameterError(
+            f"checkpoint is set but {ranks.size()} processes train together, which cannot be continued; "
+            "leave it out, or train in one process."
+        )
+    ranks.same_state(model)
+    with ranks.own_randomness(normal.device):
+        return _trained(model, schedule, normal, known, callbacks, checkpoint)
+
+
+def _trained(
+    model: nn.Module,
+    schedule: Sequence[Phase],
+    normal: Tensor,
+    known: Tensor,
+    callbacks: Sequence[Callback],
+    checkpoint: Checkpoint | None,
+) -> History:
     run = _Run(model, normal, known)
     first = 0
     if checkpoint is not None and (snapshot := checkpoint.read()) is not None:
@@ -91,6 +114,7 @@ class _Run:
 
     def __init__(self, model: nn.Module, normal: Tensor, known: Tensor) -> None:
         self.model, self.normal, self.known = model, normal, known
+        self.own = ranks.rows_of_rank(normal)
         self.history = History()
         self.good: Snapshot | None = None
         self.pending: Snapshot | None = None
@@ -99,8 +123,9 @@ class _Run:
     def begin(self, index: int, phase: Phase) -> None:
         """Fresh optimisers and batches for a phase, or those of the snapshot to continue from."""
         self.index, self.phase, self.step, self.rate = index, phase, 0, 1.0
-        full = phase.steps is not None
-        self.batches = Batches(self.normal, self.known, phase.batch_size, phase.known, full=full)
+        # Ranks whose passes end at different times would disagree about the size of a batch.
+        full = phase.steps is not None or ranks.size() > 1
+        self.batches = Batches(self.own, self.known, ranks.share(phase.batch_size), phase.known, full=full)
         self.optimizers: dict[str, Optimizer] = {}
         self.owner: dict[str, str] = {}  # whose optimiser takes an update's steps
         for update in phase.updates:
@@ -138,13 +163,17 @@ class _Run:
                 continue
             self.history.add(phase.name, self.step, values)
             event = Event(phase.name, self.step, total, values, self.history)
-            if max((callback.record(event) for callback in callbacks), default=False):  # every one hears it
+            ends = max(
+                (callback.record(event) for callback in callbacks), default=False
+            )  # every one hears it
+            if ranks.agreed(ends):
                 self.step = total
             self.keep(checkpoint)
         if phase.finish is not None:
             self._focus(frozenset())
             with torch.no_grad():
                 phase.finish(self.normal)
+            ranks.same_state(self.model)
         self.index, self.step = self.index + 1, 0
         self.optimizers, self.batches = (
             {},
@@ -172,7 +201,8 @@ class _Run:
         if self.phase.monitor is not None:
             self._focus(frozenset())
             values |= {name: value.item() for name, value in self.phase.monitor(batch).items()}
-        return values
+        ranks.same_state(self.model)  # batch statistics have gone different ways
+        return ranks.mean_over_ranks(values)
 
     def _perform(self, update: Update, batch: Batch, factor: float) -> Tensor:
         self._focus(self.focus[update.name])
@@ -180,9 +210,10 @@ class _Run:
         self._set_rate(update, factor)
         loss = update.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        moved = [p for group in optimizer.param_groups for p in group["params"]]
+        ranks.average_gradients(moved, len(batch.normal))
         if update.clip is not None:
-            parameters = (p for group in optimizer.param_groups for p in group["params"])
-            nn.utils.clip_grad_norm_(parameters, update.clip)
+            nn.utils.clip_grad_norm_(moved, update.clip)
         optimizer.step()
         optimizer.zero_grad()
         return loss.detach()
