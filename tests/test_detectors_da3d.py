@@ -351,3 +351,32 @@ class TestImages:
         assert not isinstance(detector.network_.target, ConvolutionalAutoencoder)
         assert detector.settings_.views == ("standard",)
         assert len(detector.network_.views.unit.unique()) == 1
+
+
+class TestEvidence:
+    def test_weights_are_the_score(self, rows):
+        budget = {"steps": (20, 5, 10), "random_state": 0}
+        names = ("alarm", "activation", "row", "straight", "residual", "dependence")
+        alone = {
+            name: DA3D(evidence={other: float(other == name) for other in names}, **budget).fit(rows)
+            for name in ("row", "alarm")
+        }
+        both = DA3D(evidence={name: {"row": 2.0, "alarm": 0.5}.get(name, 0.0) for name in names}, **budget)
+        expected = 2 * alone["row"].anomaly_score(rows) + 0.5 * alone["alarm"].anomaly_score(rows)
+        np.testing.assert_allclose(both.fit(rows).anomaly_score(rows), expected, rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize(
+        ("preset", "evidence", "words"),
+        [
+            ("default", {"smell": 1.0}, "evidence names smell but must be among alarm, "),
+            ("default", {"row": -1.0}, "weights of at least 0"),
+            ("fast", {"row": 0.0, "straight": 0.0, "dependence": 0.0}, "no part of the score"),
+            ("preprint", {"row": 1.0}, "alarm's logit alone"),
+        ],
+    )
+    def test_mistakes(self, rows, preset, evidence, words):
+        with pytest.raises(ParameterError, match=words):
+            DA3D(preset, evidence=evidence).fit(rows)
+
+    def test_without_the_alarm_known_anomalies_teach_nothing(self):
+        assert not DA3D(evidence={"alarm": 0.0}).uses_known_anomalies

@@ -37,7 +37,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from da3d.counterexamples import latent, noise
-from da3d.detectors.da3d_presets import PRESETS, Inner, Preset, Settings, for_images
+from da3d.detectors.da3d_presets import EVIDENCE, PRESETS, Inner, Preset, Settings, for_images
 from da3d.detectors.network import NetworkDetector
 from da3d.errors import ParameterError
 from da3d.losses import adversarial, alarm, reconstruction
@@ -413,6 +413,9 @@ class DA3D(NetworkDetector):
         Standard deviation of the wide Gaussian and of simple counterexamples, > 0.
     known_share : float, optional
         Known anomalies per normal row in a batch, if `y` marks any.
+    evidence : mapping of str to float, optional
+        Weights in the score, by the names ``alarm``, ``activation``, ``row``, ``straight``, ``residual`` and
+        ``dependence``; those left out keep the preset's weight. Only for presets that add up evidence.
     trim : float, optional
         Largest share of the rows that may be left out as clear outliers before anything is learned; 0 keeps
         all.
@@ -470,6 +473,7 @@ class DA3D(NetworkDetector):
         critic_weights: Sequence[float] | None = None,
         sigma: float | None = None,
         known_share: float | None = None,
+        evidence: Mapping[str, float] | None = None,
         trim: float | None = None,
         epochs: Sequence[int] | None = None,
         steps: Sequence[int] | None = None,
@@ -496,6 +500,7 @@ class DA3D(NetworkDetector):
         self.critic_weights = critic_weights
         self.sigma = sigma
         self.known_share = known_share
+        self.evidence = evidence
         self.trim = trim
         self.epochs = epochs
         self.steps = steps
@@ -532,8 +537,8 @@ class DA3D(NetworkDetector):
 
     @property
     def uses_known_anomalies(self) -> bool:
-        """Whether `y` changes what is learned: not without the alarm, that is with the preset ``"fast"``."""
-        return self.preset != "fast"
+        """Whether `y` changes what is learned: not if the score is made without the alarm."""
+        return self.preset != "fast" and (self.evidence is None or self.evidence.get("alarm", 1.0) > 0)
 
     @property
     def smooth(self) -> bool:
@@ -566,6 +571,8 @@ class DA3D(NetworkDetector):
             given["steps"] = None
         elif "steps" in given:
             given["epochs"] = None
+        if self.evidence is not None:
+            given |= _evidence(self.evidence, settings)
         settings = replace(settings, **given)  # type: ignore[arg-type]  # checked field by field below
         _check(settings)
         return settings
@@ -615,6 +622,20 @@ class DA3D(NetworkDetector):
                 **_budget(s, 2),
             ),
         ]
+
+
+def _evidence(weights: Mapping[str, float], settings: Settings) -> dict[str, float]:
+    """The settings that weights by name stand for."""
+    if not settings.trace:
+        raise ParameterError("evidence is given, but a paper's preset scores by the alarm's logit alone.")
+    if unknown := sorted(set(weights) - set(EVIDENCE)):
+        raise ParameterError(f"evidence names {', '.join(unknown)} but must be among {', '.join(EVIDENCE)}.")
+    if not all(isinstance(weight, int | float) and weight >= 0 for weight in weights.values()):
+        raise ParameterError(f"evidence is {dict(weights)} but must hold weights of at least 0.")
+    chosen = {f"{name}_evidence": float(weight) for name, weight in weights.items()}
+    if not any(chosen.get(f"{name}_evidence", getattr(settings, f"{name}_evidence")) for name in EVIDENCE):
+        raise ParameterError("evidence leaves no part of the score with a weight above 0.")
+    return chosen
 
 
 def _budget(settings: Settings, phase: int) -> dict[str, Any]:

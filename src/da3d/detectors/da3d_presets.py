@@ -9,10 +9,12 @@ from typing import Literal, TypeVar
 
 from da3d.networks import Activation, View, Where
 
-__all__ = ["PRESETS", "Inner", "Preset", "Settings", "for_images"]
+__all__ = ["EVIDENCE", "PRESETS", "Inner", "Preset", "Settings", "for_images"]
 
 Preset = Literal["default", "fast", "preprint", "released"]
 Inner = Literal["activation", "devnet", "deep-sad"]
+EVIDENCE = ("alarm", "activation", "row", "straight", "residual", "dependence")
+"""Kinds of evidence that a score adds up; the weight of each is a setting."""
 
 
 @dataclass(frozen=True, kw_only=True)
