@@ -14,10 +14,10 @@ from da3d.datasets import toy
 from da3d.datasets.base import Dataset, LabelledTable, register
 from da3d.errors import FileError, InputError, LabelError, ParameterError, TableError
 
-BUNDLED = ("breast_cancer", "digits")
+BUNDLED = ("breast_cancer", "plane", "digits")
 TABLES = """
     breast_cancer census_income covertype creditcard creditcard_part doh ids2018 kddcup99 mammography
-    nsl_kdd unsw_nb15 unsw_nb15_part url
+    nsl_kdd plane unsw_nb15 unsw_nb15_part url
 """
 IMAGES = "cifar10 cifar10_part digits emnist_letters fashion_mnist mnist mnist_letters"
 NAMES = [*TABLES.split(), *IMAGES.split()]

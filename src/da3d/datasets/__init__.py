@@ -24,6 +24,7 @@ from da3d.datasets import (
     mnist,
     mnist_letters,
     nsl_kdd,
+    plane,
     unsw_nb15,
     url,
 )
@@ -60,6 +61,7 @@ for _dataset in (
     kddcup99.DATASET,
     mammography.DATASET,
     nsl_kdd.DATASET,
+    plane.DATASET,
     unsw_nb15.DATASET,
     unsw_nb15.PART,
     url.DATASET,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from da3d.datasets import cache
 from da3d.datasets.cache import RemoteFile
-from da3d.errors import InputError, LabelError, ParameterError, TableError
+from da3d.errors import InputError, LabelError, ParameterError, TableError, UnavailableError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,6 +171,8 @@ def get_dataset(name: str) -> Dataset:
     ------
     InputError
         There is none; the message lists those there are.
+    UnavailableError
+        It is a table of ADBench, and none of those is here.
     """
     from da3d.datasets import folder
 
@@ -180,6 +182,11 @@ def get_dataset(name: str) -> Dataset:
     found = folder.adbench_dataset(wanted) if wanted.startswith(folder.PREFIX) else None
     if found is not None:
         return found
+    if wanted.startswith(folder.PREFIX) and not folder.adbench_names():
+        raise UnavailableError(
+            f"{name!r} is a table of ADBench, and there is no folder '{folder.PREFIX}' with its tables below "
+            "DA3D_DATA; put them there."
+        )
     known = [*_REGISTRY, *folder.adbench_names()]
     near = difflib.get_close_matches(wanted, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""

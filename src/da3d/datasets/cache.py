@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from da3d.errors import FileError
+from da3d.errors import FileError, UnavailableError
 
 __all__ = [
     "RemoteFile",
@@ -135,12 +135,14 @@ def only_prepared(names: Sequence[str]) -> tuple[Path, ...]:
 
     Raises
     ------
+    UnavailableError
+        They are not here.
     FileError
-        They are not here, or as in `prepared`.
+        As in `prepared`.
     """
     paths = prepared(names)
     if paths is None:
-        raise FileError(
+        raise UnavailableError(
             f"{' and '.join(names)} cannot be downloaded anywhere; set {DATA_VARIABLE} to a folder that has "
             "what was prepared."
         )
@@ -159,12 +161,14 @@ def by_hand(names: Sequence[str], page: str) -> tuple[Path, ...]:
 
     Raises
     ------
+    UnavailableError
+        They are not here.
     FileError
-        They are not here, or as in `prepared`.
+        As in `prepared`.
     """
     paths = prepared(names)
     if paths is None:
-        raise FileError(
+        raise UnavailableError(
             f"{' and '.join(names)} cannot be downloaded by a program. Get them by hand from {page} and put "
             f"them into {cache_folder()}, or set {DATA_VARIABLE} to a folder that has them."
         )
@@ -187,8 +191,10 @@ def official(remote: RemoteFile, page: str, read: Callable[[Path], T]) -> T:
 
     Raises
     ------
+    UnavailableError
+        The file cannot be downloaded.
     FileError
-        The file is damaged, or cannot be downloaded or stored.
+        It is damaged, or cannot be stored.
     """
     return officials((remote,), page, lambda paths: read(paths[0]))
 
@@ -245,7 +251,9 @@ def _download(remote: RemoteFile, page: str) -> Path:
             f"{advice}"
         ) from error
     except OSError as error:
-        raise FileError(f"{remote.url} could not be downloaded ({type(error).__name__}). {advice}") from error
+        raise UnavailableError(
+            f"{remote.url} could not be downloaded ({type(error).__name__}). {advice}"
+        ) from error
     path = Path(fetched)
     if remote.bytes is not None and path.stat().st_size != remote.bytes:
         size = path.stat().st_size

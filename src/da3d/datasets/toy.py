@@ -11,7 +11,7 @@ import pandas as pd
 from da3d.datasets.base import LabelledTable
 from da3d.errors import ParameterError
 
-__all__ = ["blobs", "mixed", "ring"]
+__all__ = ["blobs", "mixed", "plane", "ring"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,6 +82,32 @@ def ring(rows: int = 1000, anomalies: int = 50, seed: int = 0) -> LabelledTable:
         np.array(["normal", "hole", "outside"], object), [rows - anomalies, inside, anomalies - inside]
     )
     return _shuffled(_numbered(points), _labels(rows, anomalies), rng, groups)
+
+
+def plane(rows: int = 5500, anomalies: int = 500, seed: int = 0) -> LabelledTable:
+    """Fence GAN's points in the plane, N((20, 20), 3), and anomalies spread over the square around them.
+
+    Parameters
+    ----------
+    rows : int
+        All rows, anomalies included; columns ``x0`` and ``x1``.
+    anomalies : int
+        How many of the rows are anomalies: evenly spread over [0, 40] x [0, 40], but further than 12 (four
+        standard deviations) from the centre.
+    seed : int
+        Fixes every value.
+
+    Raises
+    ------
+    ParameterError
+        As in `blobs`.
+    """
+    _check_sizes(rows, anomalies)
+    rng = np.random.default_rng(seed)
+    square = rng.uniform(0.0, 40.0, size=(4 * anomalies + 100, 2))
+    strange = square[np.hypot(*(square - 20.0).T) > 12.0][:anomalies]
+    points = np.vstack([rng.normal(20.0, 3.0, size=(rows - anomalies, 2)), strange])
+    return _shuffled(_numbered(points), _labels(rows, anomalies), rng)
 
 
 def mixed(rows: int = 1000, seed: int = 0, anomalies: int | None = None) -> LabelledTable:

@@ -18,14 +18,17 @@ import pandas as pd
 from da3d import __version__
 from da3d.datasets.splits import Split
 from da3d.detectors import Detector
-from da3d.experiments.data import split_of
+from da3d.errors import ParameterError
+from da3d.experiments.classifier import Classifier, train_classifier
+from da3d.experiments.data import groups_of_training, split_of
+from da3d.experiments.kept import for_figures
 from da3d.experiments.plan import Cell
 from da3d.experiments.record import Failure, Record, Seconds, Size, scores_digest
 from da3d.experiments.resolve import as_json, make
 from da3d.metrics import summarise
 from da3d.pipeline import AnomalyPipeline
 
-__all__ = ["blank", "run_cell"]
+__all__ = ["Scores", "blank", "run_and_keep", "run_cell"]
 
 Scores = npt.NDArray[np.float64]
 _LONGEST = 1000  # characters of an error's message that a record keeps
@@ -41,18 +44,35 @@ def run_cell(cell: Cell) -> tuple[Record, Scores | None]:
     scores : float64 array of shape (test rows,), or None
         None after an error.
     """
+    return run_and_keep(cell, keep_for_figures=False)[:2]
+
+
+def run_and_keep(
+    cell: Cell, keep_for_figures: bool
+) -> tuple[Record, Scores | None, dict[str, npt.NDArray[Any]] | None]:
+    """As `run_cell`, with what figures need of the rows.
+
+    Returns
+    -------
+    record : Record
+        Of what was measured, or of the error that ended it.
+    scores : float64 array of shape (test rows,), or None
+        None after an error.
+    kept : dict of arrays, or None
+        As `kept.for_figures` has it; None after an error, or where it is not asked for.
+    """
     begin = time.perf_counter()
-    scores = None
+    scores, kept = None, None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         try:
-            facts, scores = _measured(cell)
+            facts, scores, kept = _measured(cell, keep_for_figures)
         except Exception as error:  # recorded, so that the other cells go on
             facts = {"error": _failure(error)}
     said = dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, UserWarning))
     total = round(time.perf_counter() - begin, 3)
     record = blank(cell, warnings=list(said), seconds_total=total, peak_memory_mib=_peak_memory(), **facts)
-    return record, scores
+    return record, scores, kept
 
 
 def blank(cell: Cell, **facts: Any) -> Record:
@@ -67,8 +87,10 @@ def blank(cell: Cell, **facts: Any) -> Record:
     )
 
 
-def _measured(cell: Cell) -> tuple[dict[str, Any], Scores]:
-    """The facts of a cell and its scores."""
+def _measured(
+    cell: Cell, keep_for_figures: bool
+) -> tuple[dict[str, Any], Scores, dict[str, npt.NDArray[Any]] | None]:
+    """The facts of a cell, its scores, and what figures need."""
     split = split_of(cell)
     model = _model(cell, split)
     train, test = (_pixels(part, split.image_shape) for part in (split.train, split.test))
@@ -95,16 +117,28 @@ def _measured(cell: Cell) -> tuple[dict[str, Any], Scores]:
         "metrics": summarise(split.test_labels, scores),
         "scores_sha256": scores_digest(scores),
     }
-    return facts, scores
+    kept = for_figures(model, split, test, scores) if keep_for_figures else None
+    return facts, scores, kept
 
 
 def _model(cell: Cell, split: Split) -> AnomalyPipeline | Detector:
-    """What learns: every detector sees tables through the pipeline, but images as they are."""
+    """What learns: every detector sees tables through the pipeline, but images and raw tables as they are."""
     detector = make(cell.detector.name, cell.detector.parameters)
-    if split.image_shape is None:
+    if cell.detector.classifier is not None:
+        detector.set_params(target=_classifier(cell, split, cell.detector.classifier.epochs))
+    if split.image_shape is None and not cell.data.raw:
         return AnomalyPipeline(detector, random_state=cell.seed)
     detector.set_params(random_state=cell.seed)
     return detector
+
+
+def _classifier(cell: Cell, split: Split, epochs: int) -> Classifier:
+    """A classifier of the groups of the rows believed normal, which have to be images."""
+    if split.image_shape is None:
+        raise ParameterError("classifier needs a data set of images; leave it out for tables.")
+    believed = split.train_labels == 0
+    images = split.train.to_numpy().reshape(-1, *split.image_shape)[believed]
+    return train_classifier(images, groups_of_training(cell, split)[believed], epochs, cell.seed)
 
 
 def _pixels(frame: pd.DataFrame, shape: tuple[int, int, int] | None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ from scipy.stats import wilcoxon
 
 from da3d.experiments.tables import Table
 
-__all__ = ["FEWEST", "Comparison", "compare_detectors", "holm"]
+__all__ = ["FEWEST", "Comparison", "Ranking", "compare_detectors", "holm", "rank_detectors"]
 
 FEWEST = 6
 """Data sets below which the two-sided test cannot reach 5 %, whatever the numbers are."""
@@ -44,6 +45,63 @@ class Comparison:
     difference: float
     p_value: float
     p_holm: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """All detectors of a table against each other, over the complete rows at one contamination.
+
+    Parameters
+    ----------
+    contamination : float
+    rows : int
+        Complete rows.
+    ranks : tuple of (str, float)
+        Label and mean rank of each detector, 1 = best, best first.
+    level : float
+        Of the tests.
+    alike : tuple of tuples of str
+        Largest groups of neighbours in rank of which no two differ: Wilcoxon's test of every pair, Holm's
+        correction over all pairs.
+    """
+
+    contamination: float
+    rows: int
+    ranks: tuple[tuple[str, float], ...]
+    level: float
+    alike: tuple[tuple[str, ...], ...]
+
+
+def rank_detectors(table: Table, contamination: float, level: float = 0.05) -> Ranking | None:
+    """Mean ranks and who differs from whom; None with fewer than `FEWEST` complete rows."""
+    means = table.means(contamination)
+    if len(means) < FEWEST or len(table.ranked) < 2:
+        return None
+    averages = table.ranks(contamination).mean(axis=0)
+    order = np.argsort(averages, kind="stable")
+    pairs = list(combinations(range(len(order)), 2))
+    p_values = holm([_wilcoxon(means[:, order[one]] - means[:, order[other]]) for one, other in pairs])
+    differ = {pair for pair, p_value in zip(pairs, p_values, strict=True) if p_value < level}
+    labels = [table.ranked[place] for place in order]
+    return Ranking(
+        contamination,
+        len(means),
+        tuple((label, float(averages[place])) for label, place in zip(labels, order, strict=True)),
+        level,
+        tuple(tuple(labels[first : last + 1]) for first, last in _alike(len(order), differ)),
+    )
+
+
+def _alike(count: int, differ: set[tuple[int, int]]) -> list[tuple[int, int]]:
+    """First and last place of every largest run without a pair that differs; runs of one are left out."""
+    runs: list[tuple[int, int]] = []
+    for first in range(count):
+        last = first
+        while last + 1 < count and not any((one, last + 1) in differ for one in range(first, last + 1)):
+            last += 1
+        if last > first and not (runs and runs[-1][1] >= last):
+            runs.append((first, last))
+    return runs
 
 
 def compare_detectors(table: Table) -> list[Comparison]:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from da3d.datasets import LabelledTable, load_dataset
-from da3d.datasets.classes import choose_classes
+from da3d.datasets.classes import choose_classes, groups_of
 from da3d.datasets.splits import (
     NONE_KNOWN,
     Known,
@@ -32,7 +33,7 @@ from da3d.preprocessing.labels import marked, take_column
 if TYPE_CHECKING:
     from da3d.experiments.plan import Cell
 
-__all__ = ["split_of"]
+__all__ = ["groups_of_training", "split_of"]
 
 _SEED = 42  # draws the tested rows, the same for every seed of a cell
 Rows = npt.NDArray[np.intp]
@@ -60,8 +61,7 @@ def split_of(cell: Cell) -> Split:
         The data set is unknown, not here, or cannot be divided in this way.
     """
     data = cell.data
-    table = _table(data.name[0], json.dumps(data.options or {})) if data.name else _own_table(cell)
-    table = choose_classes(table, data.normal, data.anomalous)
+    table = choose_classes(_whole(cell), data.normal, data.anomalous)
     known = NONE_KNOWN if data.known is None else Known(data.known, data.known_groups)
     if data.split == "one_class":
         split = one_class(
@@ -71,6 +71,25 @@ def split_of(cell: Cell) -> Split:
         split = _SPLITS[data.split](table, cell.seed, contamination=cell.contamination, known=known)
         split = _fewer_train(split, data.max_train, cell.seed)
     return _fewer_tested(split, data.max_test)
+
+
+def groups_of_training(cell: Cell, split: Split) -> npt.NDArray[np.object_]:
+    """Group of each training row of a cell, shape (training rows,).
+
+    Raises
+    ------
+    TableError
+        The table has no groups.
+    """
+    table = _whole(cell)
+    groups_of(table)  # refuses a table without
+    return np.asarray(pd.Series(table.groups, index=table.frame.index).loc[split.train.index], dtype=object)
+
+
+def _whole(cell: Cell) -> LabelledTable:
+    """The table of a cell, undivided."""
+    data = cell.data
+    return _table(data.name[0], json.dumps(data.options or {})) if data.name else _own_table(cell)
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ A file holds::
     contamination = [0.0, 0.01]          shares of hidden anomalies among the training rows
     metric = ["auc"]                     one table each (optional)
     keep_scores = false                  leave the scores of the test rows beside each record (optional)
+    keep_for_figures = false             leave what figures need of the rows beside each record, as in `kept`
 
     [[data]]
     name = "nsl_kdd"                     a data set of `da3d datasets`, or a list of several
@@ -21,6 +22,7 @@ A file holds::
     known_groups = ["DoS"]               groups that they come from; all if left out
     max_train = 3000                     normal rows that train, at most (optional)
     max_test = 10000                     rows that are tested, at most (optional)
+    raw = true                           a table of numbers reaches detectors as it is, without the encoder
     title = "NSL-KDD"                    what tables call it; the name if left out
 
     [[data]]
@@ -34,6 +36,11 @@ A file holds::
     parameters = { neighbors = 10 }      arguments of its constructor (optional)
     published = { "NSL-KDD" = { "0.0" = 0.96 } }   AUC that the paper prints, by data and contamination; or
                                          several figures, { auc = 0.96, average_precision = 0.94 }
+    classifier = { epochs = 4 }          the detector's `target` is a classifier of the groups of the normal
+                                         images, trained so many passes (optional)
+
+    [[figure]]                           what `da3d experiment figures` draws; any number (optional)
+    kind = "comparison"                  as in `FigureEntry`
 """
 
 from __future__ import annotations
@@ -52,7 +59,16 @@ from pydantic import (
     model_validator,
 )
 
-__all__ = ["METRICS", "DataEntry", "DetectorEntry", "Plan", "first_fault", "slug"]
+__all__ = [
+    "METRICS",
+    "ClassifierEntry",
+    "DataEntry",
+    "DetectorEntry",
+    "FigureEntry",
+    "Plan",
+    "first_fault",
+    "slug",
+]
 
 METRICS = {
     "auc": "AUC",
@@ -121,6 +137,7 @@ class DataEntry(_Strict):
     anomalous: Groups = None
     known: Rows = None
     known_groups: Groups = None
+    raw: Literal[True] | None = None
 
     @field_validator("options")
     @classmethod
@@ -174,6 +191,12 @@ class DataEntry(_Strict):
         return self.name or (Path(self.path or "").stem,)
 
 
+class ClassifierEntry(_Strict):
+    """The classifier that a detector has for a target: passes over the normal images."""
+
+    epochs: Annotated[int, Field(ge=1)]
+
+
 class DetectorEntry(_Strict):
     """A ``[[detector]]`` entry: which detector, with which arguments, beside which published numbers."""
 
@@ -181,6 +204,7 @@ class DetectorEntry(_Strict):
     name: str
     parameters: dict[str, Any] = {}
     published: dict[str, dict[str, float | dict[str, float]]] = {}
+    classifier: ClassifierEntry | None = None
 
     @field_validator("parameters")
     @classmethod
@@ -188,6 +212,12 @@ class DetectorEntry(_Strict):
         if "random_state" in given:
             raise ValueError("random_state is decided by seeds; leave it out")
         return given
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if self.classifier is not None and "target" in self.parameters:
+            raise ValueError("classifier is the target; leave target out of parameters")
+        return self
 
     @field_validator("published")
     @classmethod
@@ -212,6 +242,62 @@ class DetectorEntry(_Strict):
         return figures if metric == "auc" else None
 
 
+class FigureEntry(_Strict):
+    """A ``[[figure]]`` entry: one picture of the records.
+
+    Attributes
+    ----------
+    kind : str
+        ``"comparison"``: the metric of every detector by data set, ours beside the published one, with the
+        spread over seeds. ``"known-anomalies"``: the metric over the number of known anomalies, for data
+        entries that differ in `known`. ``"contamination"``: the metric over the share of hidden anomalies.
+        ``"ranks"``: critical-difference diagram of mean ranks. Of what `keep_for_figures` left:
+        ``"roc"``: ROC curves of one seed by data set; ``"scores"``: histograms of the scores of normal,
+        generated and anomalous rows; ``"groups"``: the mean score of each group; ``"codes"``: the plane of
+        DA3D's codes; ``"fence"``: points in the plane and what the discriminator says between them.
+    name : str or None
+        Of the file; the kind if left out.
+    title : str
+        Above the picture.
+    metric : str or None
+        The plan's first if left out.
+    data : tuple of str or None
+        Titles of the data sets shown; all if left out.
+    detectors : tuple of str or None
+        Labels of the detectors shown; all if left out.
+    contamination : float or None
+        The one that is shown, where a kind shows one; the plan's first if left out.
+    """
+
+    kind: Literal[
+        "comparison",
+        "known-anomalies",
+        "contamination",
+        "ranks",
+        "roc",
+        "scores",
+        "groups",
+        "codes",
+        "fence",
+    ]
+    name: str | None = None
+    title: str = ""
+    metric: str | None = None
+    data: Annotated[tuple[str, ...] | None, BeforeValidator(_as_tuple)] = None
+    detectors: Annotated[tuple[str, ...] | None, BeforeValidator(_as_tuple)] = None
+    contamination: float | None = None
+
+    @property
+    def file(self) -> str:
+        """The stem of the file's name."""
+        return slug(self.name or self.kind)
+
+    @property
+    def needs_rows(self) -> bool:
+        """Whether it shows what `keep_for_figures` leaves."""
+        return self.kind in ("roc", "scores", "groups", "codes", "fence")
+
+
 class Plan(_Strict):
     """What a TOML file says."""
 
@@ -222,8 +308,10 @@ class Plan(_Strict):
     contamination: Annotated[list[Annotated[float, Field(ge=0, lt=0.5)]], Field(min_length=1)]
     metric: Annotated[list[str], Field(min_length=1)] = ["auc"]
     keep_scores: bool = False
+    keep_for_figures: bool = False
     data: Annotated[list[DataEntry], Field(min_length=1)]
     detector: Annotated[list[DetectorEntry], Field(min_length=1)]
+    figure: list[FigureEntry] = []
 
     @field_validator("metric")
     @classmethod
@@ -254,6 +342,36 @@ class Plan(_Strict):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _figures_of_what_is_there(self) -> Self:
+        labels = [entry.label for entry in self.detector]
+        titles = [entry.shown for entry in self.data_sets]
+        for entry in self.figure:
+            asked: list[tuple[str, Any, Any]] = [
+                ("metric", [entry.metric] if entry.metric else [], METRICS),
+                ("data", entry.data or [], titles),
+                ("detectors", entry.detectors or [], labels),
+                (
+                    "contamination",
+                    [] if entry.contamination is None else [entry.contamination],
+                    self.contamination,
+                ),
+            ]
+            for key, given, known in asked:
+                if unknown := [value for value in given if value not in known]:
+                    shown = ", ".join(map(str, known))
+                    raise ValueError(
+                        f"the figure {entry.file!r} has {key} {unknown[0]!r}, which is none of {shown}"
+                    )
+            if entry.needs_rows and not self.keep_for_figures:
+                raise ValueError(
+                    f"the figure {entry.file!r} shows rows; set keep_for_figures = true to keep them"
+                )
+        files = [entry.file for entry in self.figure]
+        if twice := [file for file, times in Counter(files).items() if times > 1]:
+            raise ValueError(f"{twice[0]!r} occurs twice in figure (give each a name of its own)")
+        return self
+
     @property
     def data_sets(self) -> list[DataEntry]:
         """The data entries, one per data set."""
@@ -270,7 +388,7 @@ def first_fault(error: ValidationError) -> str:
     fault = error.errors(include_url=False, include_context=False)[0]
     place: list[str | int] = list(fault["loc"])
     where = ""
-    if len(place) > 1 and isinstance(place[1], int) and place[0] in ("data", "detector"):
+    if len(place) > 1 and isinstance(place[1], int) and place[0] in ("data", "detector", "figure"):
         where = f", [[{place[0]}]] {place[1] + 1}"
         place = place[2:]
     inner = ".".join(part for part in place if isinstance(part, str) and part in _KEYS)
@@ -283,4 +401,10 @@ def first_fault(error: ValidationError) -> str:
     return f"{where}{f', {inner}' if inner else ''}: {said}{shown}"
 
 
-_KEYS = {*Plan.model_fields, *DataEntry.model_fields, *DetectorEntry.model_fields}
+_KEYS = {
+    *Plan.model_fields,
+    *DataEntry.model_fields,
+    *DetectorEntry.model_fields,
+    *ClassifierEntry.model_fields,
+    *FigureEntry.model_fields,
+}

@@ -134,6 +134,8 @@ def _foot(table: Table) -> list[list[str]]:
 
 def _number(entry: Entry, best: str) -> str:
     """Mean and deviation; how many seeds, if some are missing or failed."""
+    if entry.mean is None and entry.unavailable:
+        return "not available here"
     if entry.mean is None:
         return "failed" if entry.failed else _NOTHING
     text = _digits(entry.mean)

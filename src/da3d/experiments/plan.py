@@ -60,10 +60,13 @@ class Cell:
         data = self.data.model_dump(mode="json", exclude={"title"}, exclude_none=True)
         if self.data.name:
             data["name"] = self.data.name[0]
+        detector = {"name": self.detector.name, **self.arguments}
+        if self.detector.classifier is not None:
+            detector["classifier"] = self.detector.classifier.model_dump(mode="json")
         return {
             "data": data,
             "contamination": self.contamination,
-            "detector": {"name": self.detector.name, **self.arguments},
+            "detector": detector,
             "seed": self.seed,
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
 
-from da3d.errors import FileError
+from da3d.errors import FileError, UnavailableError
 from da3d.experiments.plan import Cell
 from da3d.preprocessing import atomic_path
 
@@ -122,6 +123,11 @@ class Record(_Strict):
             )
         return self
 
+    @property
+    def unavailable(self) -> bool:
+        """Whether it ended because its data set is not here and cannot be fetched."""
+        return self.error is not None and self.error.type == UnavailableError.__name__
+
     def to_text(self) -> str:
         """The record as JSON with sorted keys, the same text for the same content."""
         return json.dumps(self.model_dump(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -169,6 +175,27 @@ class Records:
         """Where the scores of a cell's test rows lie, if they are kept."""
         return self.folder / f"{cell.id}.npy"
 
+    def kept_path(self, cell: Cell) -> Path:
+        """Where lies what figures need of a cell's rows, if it is kept."""
+        return self.folder / f"{cell.id}.npz"
+
+    def kept(self, cell: Cell) -> dict[str, npt.NDArray[Any]] | None:
+        """What figures need of a cell's rows, as `kept.for_figures` made it; None if it is not there.
+
+        Raises
+        ------
+        FileError
+            The file is damaged.
+        """
+        path = self.kept_path(cell)
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise FileError(f"'{path}' is damaged ({error}); delete it and run the cell again.") from error
+
     def find(self, cell: Cell) -> Found:
         """The record of a cell; one of another configuration, or that cannot be read, is stale."""
         path = self.path(cell)
@@ -183,8 +210,14 @@ class Records:
             return Found("stale")
         return Found("finished" if record.error is None else "failed", record)
 
-    def put(self, cell: Cell, record: Record, scores: Scores | None = None) -> None:
-        """Write a record, and the scores first if there are any; scores of an earlier run do not stay.
+    def put(
+        self,
+        cell: Cell,
+        record: Record,
+        scores: Scores | None = None,
+        kept: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> None:
+        """Write a record, and first what stands beside it; what an earlier run left does not stay.
 
         Raises
         ------
@@ -195,6 +228,9 @@ class Records:
         if scores is not None:
             with atomic_path(self.scores_path(cell)) as path, path.open("wb") as stream:
                 np.save(stream, scores)
+        if kept is not None:
+            with atomic_path(self.kept_path(cell)) as path, path.open("wb") as stream:
+                np.savez_compressed(stream, **kept)  # type: ignore[arg-type]  # names are those of arrays
         with atomic_path(self.path(cell)) as path:
             path.write_text(record.to_text(), encoding="utf-8")
 
@@ -210,6 +246,7 @@ class Records:
             self.path(cell).parent.mkdir(parents=True, exist_ok=True)
             self.path(cell).unlink(missing_ok=True)
             self.scores_path(cell).unlink(missing_ok=True)
+            self.kept_path(cell).unlink(missing_ok=True)
         except OSError as error:
             raise FileError(
                 f"the folder '{self.path(cell).parent}' cannot be written ({error.strerror}); "

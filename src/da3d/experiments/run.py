@@ -12,11 +12,12 @@ import os
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from typing import Any, Protocol
 
 from da3d.errors import ParameterError
 from da3d.experiments.cell import blank
@@ -24,7 +25,7 @@ from da3d.experiments.plan import Cell
 from da3d.experiments.record import Failure, Record, Records
 from da3d.experiments.worker import work
 
-__all__ = ["Forecast", "Progress", "Summary", "run_cells"]
+__all__ = ["Crew", "Forecast", "Job", "Progress", "Summary", "run_cells"]
 
 _GRACE = 5.0  # seconds that a process has to end after it was asked to
 _CONTEXT = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -53,11 +54,34 @@ class Progress:
 
 @dataclass(frozen=True)
 class Summary:
-    """How a run ended: numbers of cells that were skipped, finished and failed."""
+    """How a run ended: numbers of cells that were skipped, finished, failed, or whose data are not here."""
 
     skipped: int
     finished: int
     failed: int
+    unavailable: int = 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell in work, and since when by `time.monotonic`."""
+
+    cell: Cell
+    begin: float
+
+
+class Crew(Protocol):
+    """Who works cells: for each cell that it starts it puts one record among the records."""
+
+    @property
+    def at_work(self) -> Mapping[Any, Job]:
+        """The cells in work."""
+
+    def start(self, cell: Cell) -> None:
+        """Begin to work a cell."""
+
+    def ended(self) -> Iterator[tuple[Cell, Record]]:
+        """Wait for at least one cell to end; the record of each that has."""
 
 
 def run_cells(
@@ -66,7 +90,9 @@ def run_cells(
     *,
     jobs: int = 1,
     keep_scores: bool = False,
+    keep_for_figures: bool = False,
     report: Callable[[Progress], None] | None = None,
+    crew: Callable[[Records, bool, bool], AbstractContextManager[Crew]] | None = None,
 ) -> Summary:
     """Work the cells that have no valid record of success yet.
 
@@ -83,8 +109,13 @@ def run_cells(
         Cells in work at a time, >= 1, each on one thread.
     keep_scores : bool
         Leave the scores of the test rows beside each record.
+    keep_for_figures : bool
+        Leave what figures need of the rows beside each record, as in `kept`.
     report : callable, optional
         Told of every cell that ends.
+    crew : callable, optional
+        Makes those who work the cells, out of `records`, `keep_scores` and `keep_for_figures`; processes on
+        this machine if left out.
 
     Raises
     ------
@@ -101,49 +132,52 @@ def run_cells(
         found = records.find(cell)
         if found.record is not None:
             forecast.learn(cell, found.record)
-        if found.state != "finished" or (keep_scores and not records.scores_path(cell).exists()):
+        beside = [records.scores_path(cell)] if keep_scores else []
+        beside += [records.kept_path(cell)] if keep_for_figures else []
+        if found.state != "finished" or not all(path.exists() for path in beside):
             waiting.append(cell)
-    total, failed = len(waiting), 0
-    with _crew(records, keep_scores) as crew:
-        while waiting or crew.at_work:
-            while waiting and len(crew.at_work) < jobs:
-                crew.start(waiting.pop(0))
-            for cell, record in crew.ended():
-                failed += record.error is not None
+    total, failed, unavailable = len(waiting), 0, 0
+    with (crew or _processes)(records, keep_scores, keep_for_figures) as at_hand:
+        while waiting or at_hand.at_work:
+            while waiting and len(at_hand.at_work) < jobs:
+                at_hand.start(waiting.pop(0))
+            for cell, record in at_hand.ended():
+                unavailable += record.unavailable
+                failed += record.error is not None and not record.unavailable
                 forecast.learn(cell, record)
-                ended = total - len(waiting) - len(crew.at_work)
-                left = forecast.left(waiting, crew.at_work.values())
+                ended = total - len(waiting) - len(at_hand.at_work)
+                left = forecast.left(waiting, at_hand.at_work.values())
                 if report is not None:
                     report(Progress(cell, record, ended, total, left))
-    return Summary(skipped=len(cells) - total, finished=total - failed, failed=failed)
+    return Summary(len(cells) - total, total - failed - unavailable, failed, unavailable)
 
 
 @dataclass(frozen=True)
-class _Job:
-    """A cell in work."""
+class _Started(Job):
+    """A cell in work in a process of its own."""
 
-    cell: Cell
     process: BaseProcess
-    begin: float
 
 
 @dataclass
-class _Crew:
+class _Processes:
     """The processes of the cells in work, by the handle that tells that they have ended."""
 
     records: Records
     keep_scores: bool
-    at_work: dict[int, _Job] = field(default_factory=dict)
+    keep_for_figures: bool
+    at_work: dict[int, _Started] = field(default_factory=dict)
 
     def start(self, cell: Cell) -> None:
         """Set a process to work on a cell."""
         self.records.make_room(cell)
         context = multiprocessing.get_context(_CONTEXT)
         context.set_forkserver_preload(["da3d.experiments.worker"])
-        arguments = (cell, self.records, self.keep_scores, dict(os.environ))
+        keeps = (self.keep_scores, self.keep_for_figures)
+        arguments = (cell, self.records, *keeps, dict(os.environ))
         process = context.Process(target=work, args=arguments, daemon=True)  # type: ignore[attr-defined]
         process.start()
-        self.at_work[process.sentinel] = _Job(cell, process, time.monotonic())
+        self.at_work[process.sentinel] = _Started(cell, time.monotonic(), process)
 
     def ended(self) -> Iterator[tuple[Cell, Record]]:
         """Wait for at least one cell to end; the record of each that has."""
@@ -167,8 +201,8 @@ class _Crew:
 
 
 @contextmanager
-def _crew(records: Records, keep_scores: bool) -> Iterator[_Crew]:
-    crew = _Crew(records, keep_scores)
+def _processes(records: Records, keep_scores: bool, keep_for_figures: bool) -> Iterator[_Processes]:
+    crew = _Processes(records, keep_scores, keep_for_figures)
     try:
         yield crew
     finally:
@@ -209,7 +243,7 @@ class Forecast:
                 return sum(self._seen[key]) / len(self._seen[key])
         return None
 
-    def left(self, waiting: Iterable[Cell], at_work: Iterable[_Job]) -> float | None:
+    def left(self, waiting: Iterable[Cell], at_work: Iterable[Job]) -> float | None:
         """Seconds until these cells have ended; None while no cell has ended."""
         now = time.monotonic()
         lasts = [(self.expected(cell), 0.0) for cell in waiting]

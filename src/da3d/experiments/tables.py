@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -31,12 +31,15 @@ class Entry:
         Seeds asked for, and those that failed.
     seconds : tuple of float
         Wall-clock seconds of fitting, under each seed that finished.
+    unavailable : int
+        Seeds that could not be worked because the data set is not here; not counted as failed.
     """
 
     values: tuple[float, ...]
     cells: int
     failed: int
     seconds: tuple[float, ...]
+    unavailable: int = 0
 
     @property
     def mean(self) -> float | None:
@@ -89,6 +92,18 @@ class Table:
     def ranked(self) -> tuple[str, ...]:
         """The detectors that have any value: those that means, ranks and tests are about."""
         return tuple(label for label in self.detectors if any(row.entries[label].values for row in self.rows))
+
+    def only(self, labels: tuple[str, ...], rows: tuple[Row, ...]) -> Table:
+        """The table with only these detectors and rows."""
+        few = [
+            replace(
+                row,
+                entries={label: row.entries[label] for label in labels},
+                published={label: row.published[label] for label in labels if label in row.published},
+            )
+            for row in rows
+        ]
+        return replace(self, detectors=labels, rows=tuple(few))
 
     def means(self, level: float) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Mean over seeds in every complete row at a contamination, shape (complete rows, `ranked`)."""
@@ -179,11 +194,13 @@ def _place(cell: Cell) -> tuple[str, float, str]:
 
 def _entry(several: list[Found], metric: str) -> Entry:
     finished = _finished(several)
+    unavailable = sum(found.record is not None and found.record.unavailable for found in several)
     return Entry(
         values=tuple(record.metrics[metric] for record in finished if record.metrics),
         cells=len(several),
-        failed=sum(found.state == "failed" for found in several),
+        failed=sum(found.state == "failed" for found in several) - unavailable,
         seconds=tuple(record.seconds.fit for record in finished if record.seconds),
+        unavailable=unavailable,
     )
 
 
@@ -214,6 +231,7 @@ def _row_dict(row: Row) -> dict[str, Any]:
                 "deviation": entry.deviation,
                 "finished": len(entry.values),
                 "failed": entry.failed,
+                "unavailable": entry.unavailable,
                 "cells": entry.cells,
                 "published": row.published.get(label),
             }
