@@ -63,12 +63,13 @@ def test_from_nothing_to_a_document(trial):
         "skipped": 1,
         "finished": 0,
         "failed": 1,
+        "unavailable": 0,
     }
     assert again.stderr.startswith("Warning: breast_cancer/0/broken/1 failed: ParameterError: ")
     counts = json.loads(run("status", "trial.toml", "--json").stdout)
     assert counts["detectors"] == [
-        {"detector": "near", "finished": 2, "failed": 0, "stale": 0, "missing": 0},
-        {"detector": "broken", "finished": 0, "failed": 1, "stale": 0, "missing": 1},
+        {"detector": "near", "finished": 2, "failed": 0, "absent": 0, "stale": 0, "missing": 0},
+        {"detector": "broken", "finished": 0, "failed": 1, "absent": 0, "stale": 0, "missing": 1},
     ]
     assert [each["cell"] for each in counts["failures"]] == ["breast_cancer/0/broken/1"]
     shown = run("status", "trial.toml").stdout

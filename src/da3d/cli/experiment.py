@@ -23,7 +23,7 @@ __all__ = ["experiment"]
 
 experiment = typer.Typer(help="Run an experiment, or make its tables and figures.", no_args_is_help=True)
 
-_STATES = ("finished", "failed", "not available", "stale", "missing")
+_STATES = ("finished", "failed", "absent", "stale", "missing")
 
 File = Annotated[
     Path, typer.Argument(metavar="FILE", help="The experiment: a TOML file.", show_default=False)
@@ -112,7 +112,7 @@ def _runner(ray: str | None, jobs: int | None) -> "tuple[Callable[..., Summary],
 def _status(terminal: Terminal, file: File, results: Results = Path("results")) -> None:
     """Count the cells of each detector that finished, failed, are stale (of another plan) or missing.
 
-    Cells whose data set is not here and cannot be fetched are counted as not available.
+    Cells whose data set is not here and cannot be fetched are counted as absent.
     """
     with terminal.working(f"Reading {file}"):
         plan, records = _open(file, results)
@@ -274,7 +274,7 @@ def _counted(plan: "Experiment", records: "Records") -> dict[str, Any]:
     for cell in plan.cells():
         found = records.find(cell)
         away = found.record is not None and found.record.unavailable
-        counts[cell.detector.label]["not available" if away else found.state] += 1
+        counts[cell.detector.label]["absent" if away else found.state] += 1
         if (
             found.state == "failed"
             and not away
