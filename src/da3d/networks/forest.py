@@ -16,7 +16,7 @@ __all__ = ["MaskedForest"]
 _DEPTH = 8
 _INNER, _LEAVES = 2**_DEPTH - 1, 2**_DEPTH
 _HIDDEN = 4  # most columns that one tree predicts, and about a sixth of them in narrower tables
-_BAG = 2048  # most rows that one tree learns from
+_BAG = 512  # so few that a handful of polluting rows gets no leaf of its own
 _JUDGED = 4096  # rows whose out-of-bag predictions tell what is usual
 _CANDIDATES = 48  # most columns among which a split is chosen
 
@@ -33,7 +33,7 @@ class MaskedForest(nn.Module):
     is the evidence: the better a column can be predicted, the more it counts, though not without bound. A row
     that breaks a dependence between columns stands out even if it lies among the others in every single one.
 
-    The trees are scikit-learn's, each learned from at most 2048 rows to a depth of 8 and kept as tensors, so
+    The trees are scikit-learn's, each learned from at most 512 rows to a depth of 8 and kept as tensors, so
     that they score on every device. They have no slope.
 
     Parameters
