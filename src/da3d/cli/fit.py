@@ -79,6 +79,24 @@ def fit(
         Path | None,
         typer.Option(metavar="FILE", help="Keeps an unfinished fit; the same command continues from it."),
     ] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Memory that the fit may take, such as 2GiB; of a table that needs more a random sample is "
+            "learned from. A quarter of the machine's if left out.",
+            show_default=False,
+        ),
+    ] = None,
+    max_rows: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Rows to learn from at most, drawn at random from a longer table.",
+            min=2,
+            show_default=False,
+        ),
+    ] = None,
     seed: options.Seed = 0,
     ray: options.Ray = None,
     workers: Annotated[
@@ -97,6 +115,9 @@ def fit(
     No labels are needed. If some anomalies are known, name their column with --label: they are never taken
     for normal.
 
+    The table may be larger than memory: the fit then learns from as many rows, drawn at random, as
+    --max-memory or --max-rows allow, and says so. Known anomalies are kept.
+
     A detector that is trained by gradient can be trained by several processes together: with --ray and
     --workers, or under torchrun.
     """
@@ -110,7 +131,10 @@ def fit(
         check_writable(path)
     learner = _detector(detector, quality, param or [], device=device, checkpoint=checkpoint)
     with terminal.working(f"Reading {table}"):
-        rows, labels = _read(table, label, (anomaly, normal), drop or [])
+        limits = {"memory": max_memory, "rows": max_rows, "seed": seed}
+        rows, labels, total = _read(table, label, (anomaly, normal), drop or [], limits)
+    if total > len(rows):
+        terminal.say(_sampled(len(rows), total, max_rows, max_memory))
     from da3d.persistence import save
     from da3d.pipeline import AnomalyPipeline
 
@@ -129,7 +153,7 @@ def fit(
         return  # the first process has the same model
     duration = time.perf_counter() - begin
     save(pipeline, output)
-    summary = {"rows": len(rows), **_summary(pipeline, output, labels, duration)}
+    summary = {"rows": len(rows), "table_rows": total, **_summary(pipeline, output, labels, duration)}
     if terminal.json or not terminal.quiet:
         terminal.result(summary, lambda: _view(summary))
 
@@ -151,8 +175,8 @@ def _detector(
 
     if name is not None and quality is not None:
         raise ParameterError(
-            f"--quality {quality} chooses the default detector, but --detector {name} is given as well; give one "
-            "of the two."
+            f"--quality {quality} chooses the default detector, but --detector {name} is given as well; give "
+            "one of the two."
         )
 
     if name is not None and is_foreign(name):
@@ -188,27 +212,41 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 
 def _read(
-    table: str, label: str | None, values: tuple[list[str] | None, list[str] | None], drop: list[str]
-) -> "tuple[pd.DataFrame, NDArray[np.int64] | None]":
-    """The rows to learn from and, where there is a label column, 1 for each known anomaly."""
-    from da3d.preprocessing import read_table
+    table: str,
+    label: str | None,
+    values: tuple[list[str] | None, list[str] | None],
+    drop: list[str],
+    limits: dict[str, Any],
+) -> "tuple[pd.DataFrame, NDArray[np.int64] | None, int]":
+    """The rows to learn from, 1 for each known anomaly if there are labels, and the table's length."""
+    from da3d.preprocessing import sample_table
     from da3d.preprocessing.labels import marked, take_column
 
     if any(values) and label is None:
         option = "--anomaly" if values[0] else "--normal"
         raise ParameterError(f"{option} is given without --label; name the column that holds the labels.")
-    rows, labels = read_table(table), None
+    sample = sample_table(table, label=label, anomaly=values[0], normal=values[1], drop=drop, **limits)
+    rows, labels = sample.frame, None
     if label is not None:
         rows, column = take_column(rows, label)
         labels = marked(column, *values)
-    for name in drop:
-        rows, _ = take_column(rows, name)
     if labels is not None and labels.all():
         raise LabelError(
             f"all {len(labels)} rows are anomalies by column '{label}'; rows believed normal are needed to "
             "learn what is normal."
         )
-    return rows, labels
+    return rows, labels, sample.rows
+
+
+def _sampled(rows: int, total: int, max_rows: int | None, max_memory: str | None) -> str:
+    """What is said about a fit that does not learn from all rows."""
+    from da3d.preprocessing.memory import default_ceiling, spelled
+
+    given = [f"--max-rows {max_rows}"] * (max_rows is not None)
+    given += [f"--max-memory {max_memory}"] * (max_memory is not None)
+    limit = " and ".join(given) or f"--max-memory, here {spelled(default_ceiling())}"
+    learned = f"{views.count(rows)} of {views.count(total)} rows"
+    return f"Learning from {learned}, a random sample: {limit} allows no more."
 
 
 def _learn(
@@ -261,11 +299,16 @@ def _summary(
     }
 
 
+def _rows_of(summary: dict[str, Any]) -> str:
+    rows, total = views.count(summary["rows"]), views.count(summary["table_rows"])
+    return rows if rows == total else f"{rows} of {total} (a random sample)"
+
+
 def _view(summary: dict[str, Any]) -> Group:
     threshold, known = summary["threshold"], summary["known_anomalies"]
     cut = "" if threshold["score"] is None else f" (scores from {threshold['score']:.4g})"
     entries: dict[str, object] = {
-        "rows": views.count(summary["rows"]) + (f", {views.count(known)} known anomalies" if known else ""),
+        "rows": _rows_of(summary) + (f", {views.count(known)} known anomalies" if known else ""),
         "columns": views.columns_by_kind(summary["columns"]),
     }
     if summary["ignored"]:

@@ -5,8 +5,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -78,17 +78,20 @@ def score(
         check_writable(Path(output))
     from da3d.pipeline.judging import write_judged
     from da3d.preprocessing import TableWriter
+    from da3d.preprocessing.ahead import Behind
 
     pipeline = load_scorer(terminal, model)
     job = _Job(pipeline, threshold or pipeline.rule, table, chunk)
     to_stdout: Literal["csv", "jsonl"] = "jsonl" if terminal.json else "csv"
     begin = time.perf_counter()
     with (
-        TableWriter(output, form=to_stdout if output == "-" else None) as writer,
+        TableWriter(output, form=to_stdout if output == "-" else None) as file,
+        Behind(file) if output != "-" else nullcontext(file) as writer,
         counter(terminal) as count,
         job.rewindable(),
+        closing(job.judged(count)) as chunks,
     ):
-        done = write_judged(job.judged(count), writer, keep=columns, only_anomalies=only_anomalies)
+        done = write_judged(chunks, writer, keep=columns, only_anomalies=only_anomalies)
     _report(terminal, done, job.threshold, output, time.perf_counter() - begin)
 
 
@@ -109,7 +112,9 @@ class _Job:
         """Where the table is read twice from standard input, keep that on disk meanwhile."""
         return _stdin_on_disk() if self._twice else nullcontext()
 
-    def judged(self, count: Callable[[int], None]) -> "Iterator[tuple[pd.DataFrame, pd.DataFrame]]":
+    def judged(
+        self, count: Callable[[int], None]
+    ) -> "Generator[tuple[pd.DataFrame, pd.DataFrame], None, None]":
         """Each chunk of the table with its verdicts; `count` is told of every chunk that was scored."""
         if self.threshold.by_row:
             from da3d.pipeline.judging import judged
@@ -133,10 +138,13 @@ class _Job:
 
     def _rows(self) -> "Iterator[pd.DataFrame]":
         from da3d.preprocessing import stream_table
+        from da3d.preprocessing.ahead import ahead
 
         if self._twice:
             sys.stdin.buffer.seek(0)
-        return stream_table(self.table, self.chunk, kinds=self.pipeline.kinds)
+        rows = stream_table(self.table, self.chunk, kinds=self.pipeline.kinds)
+        # Whoever writes to a pipe wants every verdict at once, and could not interrupt a thread that waits.
+        return rows if self.table == "-" else ahead(rows)
 
 
 @contextmanager

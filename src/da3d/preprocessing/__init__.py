@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from da3d.preprocessing.kinds import Content, Kind, content_of
     from da3d.preprocessing.parquet_file import ParquetPart, parquet_parts
     from da3d.preprocessing.read import read_table, stream_part, stream_table
+    from da3d.preprocessing.sample import Sample, sample_table
     from da3d.preprocessing.schema import Column, Schema, TableWarning
     from da3d.preprocessing.write import TableWriter, atomic_path
 
@@ -20,6 +21,7 @@ __all__ = [
     "Content",
     "Kind",
     "ParquetPart",
+    "Sample",
     "Schema",
     "TableEncoder",
     "TableWarning",
@@ -30,6 +32,7 @@ __all__ = [
     "like",
     "parquet_parts",
     "read_table",
+    "sample_table",
     "stream_part",
     "stream_table",
     "to_frame",
@@ -40,6 +43,7 @@ _HOMES = {
     "Content": "da3d.preprocessing.kinds",
     "Kind": "da3d.preprocessing.kinds",
     "ParquetPart": "da3d.preprocessing.parquet_file",
+    "Sample": "da3d.preprocessing.sample",
     "Schema": "da3d.preprocessing.schema",
     "TableEncoder": "da3d.preprocessing.encode",
     "TableWarning": "da3d.preprocessing.schema",
@@ -50,6 +54,7 @@ _HOMES = {
     "like": "da3d.preprocessing.frames",
     "parquet_parts": "da3d.preprocessing.parquet_file",
     "read_table": "da3d.preprocessing.read",
+    "sample_table": "da3d.preprocessing.sample",
     "stream_part": "da3d.preprocessing.read",
     "stream_table": "da3d.preprocessing.read",
     "to_frame": "da3d.preprocessing.frames",

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["marked", "take_column"]
+__all__ = ["is_marked", "marked", "take_column", "unknown_column"]
 
 _ANOMALY = frozenset({"1", "true", "anomaly"})
 _NORMAL = frozenset({"0", "false", "normal"})
@@ -25,12 +25,17 @@ def take_column(frame: "pd.DataFrame", name: str) -> "tuple[pd.DataFrame, pd.Ser
         There is no such column.
     """
     if name not in frame.columns:
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, list(frame.columns), n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"it has {_listed(list(frame.columns))}."
-        raise TableError(f"the table has no column '{name}'; {hint}")
+        raise unknown_column(name, list(frame.columns))
     return frame.drop(columns=name), frame[name]
+
+
+def unknown_column(name: str, columns: list[str]) -> TableError:
+    """The error for a column that a table does not have."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, columns, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"it has {_listed(columns)}."
+    return TableError(f"the table has no column '{name}'; {hint}")
 
 
 def marked(
@@ -61,26 +66,52 @@ def marked(
     import numpy as np
     import pandas as pd
 
-    if anomaly and normal:
-        raise ParameterError("--anomaly and --normal are both given; name one kind of labels.")
     codes, values = pd.factorize(column)
     texts = [_spelled(value) for value in values]
+    hits = _hits(texts, anomaly, normal)
     _refuse_missing(column.name, codes, texts)
+    if normal and all(hits):
+        raise LabelError(
+            f"column '{column.name}' holds {_listed([str(value) for value in values])} and none of them "
+            f"is {_listed(list(normal))}; name the labels that mean normal."
+        )
+    if not any(hits) and not normal:
+        plain = texts if anomaly else [text.lower() for text in texts]
+        _refuse_unclear(str(column.name), [str(value) for value in values], plain, anomaly)
+    return np.array(hits, dtype=np.int64)[codes]
+
+
+def is_marked(
+    column: "pd.Series[Any]", anomaly: Sequence[str] | None = None, normal: Sequence[str] | None = None
+) -> "NDArray[np.bool_]":
+    """Which rows `marked` would call anomalies, or refuse for want of a label.
+
+    For a part of a table: what is wrong with labels shows in all of them only.
+
+    Raises
+    ------
+    ParameterError
+        Both kinds of labels are named.
+    """
+    import numpy as np
+    import pandas as pd
+
+    codes, values = pd.factorize(column)
+    hits = _hits([_spelled(value) for value in values], anomaly, normal)
+    return np.array([*hits, True], dtype=bool)[codes]  # -1, the last, is a missing label
+
+
+def _hits(texts: list[str], anomaly: Sequence[str] | None, normal: Sequence[str] | None) -> list[bool]:
+    """Which labels mean anomaly."""
+    if anomaly and normal:
+        raise ParameterError("--anomaly and --normal are both given; name one kind of labels.")
     if normal:
         kept = {_spelled(value) for value in normal}
-        if not kept & set(texts):
-            raise LabelError(
-                f"column '{column.name}' holds {_listed([str(value) for value in values])} and none of them "
-                f"is {_listed(list(normal))}; name the labels that mean normal."
-            )
-        return np.array([text not in kept for text in texts], dtype=np.int64)[codes]
-    wanted = frozenset(_spelled(value) for value in anomaly or ())
-    if not anomaly:
-        wanted, texts = _ANOMALY, [text.lower() for text in texts]
-    hits = np.array([text in wanted for text in texts], dtype=np.int64)
-    if not hits.any():
-        _refuse_unclear(str(column.name), [str(value) for value in values], texts, anomaly)
-    return hits[codes]
+        return [text not in kept for text in texts]
+    if anomaly:
+        wanted = {_spelled(value) for value in anomaly}
+        return [text in wanted for text in texts]
+    return [text.lower() in _ANOMALY for text in texts]
 
 
 def _spelled(value: object) -> str:

@@ -49,12 +49,17 @@ def read_table(path: str | Path, *, kinds: Mapping[str, Kind] | None = None) -> 
     TableError
         It is empty, damaged, not UTF-8, has rows of unequal length, or a cell is not of its column's kind.
     """
+    return joined_frame(list(arrow_tables(path, ROWS, kinds)), path)
+
+
+def joined_frame(tables: list[pa.Table], path: str | Path) -> pd.DataFrame:
+    """Return successive rows of one file as one frame; the list is emptied to save memory."""
     name = "standard input" if str(path) == "-" else f"'{path}'"
-    tables = list(_tables(path, ROWS, kinds))
     try:
         table = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         raise TableError(f"{name}: a column changes its type between rows ({error})") from error
+    tables.clear()
     return _frame(table, 0, name)
 
 
@@ -86,7 +91,7 @@ def stream_table(
     if rows < 1:
         raise ParameterError(f"rows is {rows} but must be at least 1")
     name = "standard input" if str(path) == "-" else f"'{path}'"
-    yield from _frames(_chunks(_tables(path, rows, kinds), rows), 0, name)
+    yield from _frames(_chunks(arrow_tables(path, rows, kinds), rows), 0, name)
 
 
 def stream_part(part: ParquetPart, rows: int = ROWS) -> Iterator[pd.DataFrame]:
@@ -113,7 +118,7 @@ def stream_part(part: ParquetPart, rows: int = ROWS) -> Iterator[pd.DataFrame]:
     yield from _frames(tables, part.first, f"'{part.path}'")
 
 
-def _tables(path: str | Path, rows: int, kinds: Mapping[str, Kind] | None) -> Iterator[pa.Table]:
+def arrow_tables(path: str | Path, rows: int, kinds: Mapping[str, Kind] | None) -> Iterator[pa.Table]:
     """Yield the rows of a file as arrow tables of any length; at least one row in all."""
     source = Source(path)
     if source.suffix == ".parquet" or (not source.is_stdin and Path(path).is_dir()):
