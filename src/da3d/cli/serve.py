@@ -79,7 +79,7 @@ def serve(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Where marks are kept (.csv, .jsonl, .parquet), and found again at the next start; by default "
+            help="Where marks are kept (.csv, .jsonl, .parquet) and found at the next start; by default "
             "TABLE.feedback.csv in this folder.",
             rich_help_panel=_PAGE,
             show_default=False,

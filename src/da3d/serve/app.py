@@ -21,7 +21,7 @@ from da3d.serve.models import Loaded, ModelStore
 from da3d.serve.rows import RowError, Rows, from_rows
 from da3d.serve.scorer import Scorer, Verdicts
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "json_body"]
 
 _QUICK = 65_536  # bytes: a larger body is read, and its answer written, away from the loop
 _COLUMNS = 3
@@ -111,7 +111,7 @@ def _loaded(store: ModelStore, name: str) -> Loaded:
     return found
 
 
-async def _body(request: Request) -> bytes:
+async def json_body(request: Request) -> bytes:
     """The body of a request, which must say that it is JSON: a page of another site cannot say so unasked."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
@@ -159,7 +159,7 @@ class _Plain:
 
     async def score(self, request: Request) -> Response:
         """Judge rows. One bad row makes the status 422; the verdicts on the others are in the same answer."""
-        body = await _body(request)
+        body = await json_body(request)
         asked, loaded, rows = await _worked(request, len(body), lambda: self._read(request, body))
         settings: Settings = request.app.state.settings
         explained = _COLUMNS if asked.explain is True else int(asked.explain)
@@ -284,7 +284,7 @@ class _OpenInference:
     async def infer(self, request: Request, name: str) -> Response:
         """Judge the rows of tensors."""
         loaded = _loaded(request.app.state.store, name)
-        body = await _body(request)
+        body = await json_body(request)
         asked, rows = await _worked(request, len(body), lambda: self._read(request, body, loaded))
         threshold = asked.parameters.threshold() or loaded.model.rule
         verdicts = await _judged(request, loaded, rows, threshold)

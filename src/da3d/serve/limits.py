@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import hmac
+import ipaddress
 import json
 import time
 from dataclasses import dataclass
@@ -19,11 +20,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from da3d.errors import FileError, ParameterError
 from da3d.serve.metrics import Metrics
 
-__all__ = ["Gate", "Settings", "answer", "read_keys"]
+__all__ = ["Gate", "Settings", "answer", "is_loopback", "read_keys"]
 
 _OPEN = ("/health", "/v2/health/live", "/v2/health/ready")
 _SHORTEST_KEY = 16
-_WHO = {"WWW-Authenticate": 'Bearer, Basic realm="da3d"'}
+_WHO = ("Bearer", 'Basic realm="da3d"')
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,14 @@ def answer(content: object, status: int = 200, headers: dict[str, str] | None = 
     return Response(json.dumps(content, allow_nan=False), status, headers, "application/json")
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address leads to this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Gate:
     """Lets a request in if it has a key, keeps its body and its time within limits, and counts it.
 
@@ -148,7 +157,10 @@ class Gate:
             said = (
                 "a valid API key is needed: send the header 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
             )
-            return answer({"error": said}, 401, _WHO)
+            refusal = answer({"error": said}, 401)
+            for challenge in _WHO:  # a line for each: browsers do not find the second one within a line
+                refusal.headers.append("WWW-Authenticate", challenge)
+            return refusal
         headers = Headers(scope=scope)
         if headers.get("content-encoding", "identity").lower() != "identity":
             return answer({"error": "compressed bodies are not read; send the JSON as it is"}, 415)

@@ -79,6 +79,11 @@ class PipelineModel:
         self._absent = [] if hasattr(pipeline, "feature_names_in_") else list(self.ignored)
 
     @property
+    def pipeline(self) -> AnomalyPipeline:
+        """The pipeline itself."""
+        return self._pipeline
+
+    @property
     def rule(self) -> Threshold:
         """The threshold in force."""
         return self._pipeline.rule

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import math
@@ -11,7 +10,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,12 +18,12 @@ from typing import Any
 
 import torch
 import uvicorn
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from da3d.errors import ParameterError
 from da3d.serve.app import create_app
-from da3d.serve.limits import Settings, read_keys
+from da3d.serve.limits import Settings, is_loopback, read_keys
 from da3d.serve.metrics import FOLDER
 from da3d.serve.models import ModelStore
 
@@ -90,7 +89,7 @@ class Job:
             keys = read_keys(Path(self.key_file))
         else:
             keys = tuple(key for key in [os.environ.get(KEY, "").strip()] if key)
-        if not keys and not self.without_key and not _is_loopback(self.host):
+        if not keys and not self.without_key and not is_loopback(self.host):
             raise ParameterError(
                 f"other machines could reach {self.host} and there is no API key; give one (--api-key-file, "
                 f"or the variable {KEY}), or say that none is needed (--without-key)."
@@ -98,7 +97,11 @@ class Job:
         return replace(self.settings, keys=keys)
 
 
-def run(job: Job, announce: Callable[[str], None]) -> None:
+def run(
+    job: Job,
+    announce: Callable[[str], None],
+    more: Callable[[ModelStore], Sequence[APIRouter]] | None = None,
+) -> None:
     """Serve until a signal ends it (SIGTERM, SIGINT); requests under way are answered first.
 
     Parameters
@@ -106,6 +109,8 @@ def run(job: Job, announce: Callable[[str], None]) -> None:
     job : Job
     announce : callable
         Is told the address when all models could be read and the port is taken.
+    more : callable, optional
+        Makes more addresses once the models were read, for `create_app`; there must be one worker only.
 
     Raises
     ------
@@ -114,9 +119,12 @@ def run(job: Job, announce: Callable[[str], None]) -> None:
     FileError
         A file cannot be used.
     """
+    if more is not None and job.workers > 1:
+        raise ParameterError(f"there are {job.workers} workers, but the page needs one that has all marks.")
     settings = job.allowed()
     _one_thread()
     store = ModelStore(job.models)
+    routers = [] if more is None else more(store)
     listener = _listener(job.host, job.port)
     port = listener.getsockname()[1]
     announce(f"http://{f'[{job.host}]' if ':' in job.host else job.host}:{port}")
@@ -131,7 +139,7 @@ def run(job: Job, announce: Callable[[str], None]) -> None:
     }
     if job.workers == 1:
         with _log():
-            _Server(uvicorn.Config(create_app(store, settings), **options)).run([listener])
+            _Server(uvicorn.Config(create_app(store, settings, routers), **options)).run([listener])
         return
     listener.close()  # the workers' supervisor takes it again
     del store
@@ -205,13 +213,6 @@ def _listener(host: str, port: int) -> socket.socket:
             "or --port."
         ) from error
     return listener
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @contextmanager

@@ -1,0 +1,118 @@
+"""The triage page in a browser, as people use it."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright")
+from playwright.sync_api import expect, sync_playwright
+
+from da3d import AnomalyPipeline, Mahalanobis, save
+from da3d.datasets import toy
+from test_cli_main import run as command
+
+CHROMIUM = "/usr/bin/chromium"
+KEY = "a-key-that-is-long-enough"
+pytest.importorskip("fastapi")
+pytest.importorskip("uvicorn")
+pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"there is no {CHROMIUM}")
+
+
+@pytest.fixture
+def address(tmp_path):
+    """A service as users start it."""
+    normal = toy.mixed(rows=300, anomalies=0, seed=0).frame
+    save(AnomalyPipeline(Mahalanobis(), random_state=0).fit(normal), tmp_path / "toy.da3d")
+    normal.to_csv(tmp_path / "normal.csv", index=False)
+    new = toy.mixed(rows=200, anomalies=20, seed=1).frame
+    new["note"] = "<img src=x onerror=alert(1)>"
+    new.to_csv(tmp_path / "new.csv", index=False)
+    line = [sys.executable, "-m", "da3d", "serve", "toy.da3d", "--ui", "--data", "new.csv", "--port", "0"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DA3D_API_KEY": KEY}
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
+    try:
+        yield re.search(r"http://\S+", process.stderr.readline())[0]
+    finally:
+        process.terminate()
+        process.wait(30)
+        assert "Traceback" not in process.stderr.read()
+        process.stderr.close()
+
+
+@pytest.fixture
+def page(address):
+    """The page in a browser that was told the key; nothing may go wrong or go elsewhere."""
+    found = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        context = browser.new_context(
+            http_credentials={"username": "me", "password": KEY}, reduced_motion="reduce"
+        )
+        page = context.new_page()
+        page.on("console", lambda message: found.append(message.text))
+        page.on("pageerror", lambda error: found.append(str(error)))
+        page.on("request", lambda asked: asked.url.startswith((address, "data:")) or found.append(asked.url))
+        page.goto(f"{address}/ui")
+        expect(page.locator("body[data-ready]")).to_be_attached()
+        yield page
+        browser.close()
+    assert found == []
+
+
+def test_triage(page, tmp_path):
+    rows = page.locator("#body tr")
+    order = rows.evaluate_all("all => all.map(each => each.dataset.row)")
+    page.get_by_role("button", name="Score").click()
+    assert page.locator("[aria-sort]").inner_text().startswith("Score")
+    page.get_by_role("button", name="Score").click()
+    assert rows.first.get_attribute("data-row") not in order[:20]
+    page.get_by_role("button", name="Rank").click()
+    assert rows.evaluate_all("all => all.map(each => each.dataset.row)") == order
+
+    before = int(page.locator("#alarms").inner_text())
+    page.locator("#slider").fill("-0.6")
+    expect(page.locator("#slider-value")).to_contain_text("25")
+    assert before < int(page.locator("#alarms").inner_text()) <= 200
+    page.get_by_label("the strangest rows per thousand").check()
+    page.locator("#slider").fill("1.7")
+    expect(page.locator("#alarms")).to_have_text("10")
+
+    rows.first.click()
+    expect(page.locator("#detail")).to_contain_text("What raises its score")
+    expect(page.locator("#detail")).to_contain_text("<img src=x onerror=alert(1)>")
+    for key in ("a", "ArrowDown", "n", "ArrowDown"):
+        page.keyboard.press(key)
+    page.get_by_role("button", name="Benign pattern").click()
+    page.get_by_label("Note").fill("known")
+    page.get_by_label("Note").blur()
+    expect(page.locator("#tally")).to_have_text("Marked: 1 anomaly, 1 normal, 1 benign")
+    page.locator("#body").get_by_text("normal", exact=True).click()
+    page.keyboard.press("b")
+    expect(page.locator("#tally")).to_have_text("Marked: 1 anomaly, 0 normal, 2 benign")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#tally")).to_have_text("Marked: 1 anomaly, 1 normal, 1 benign")
+
+    page.reload()
+    expect(page.locator("#tally")).to_have_text("Marked: 1 anomaly, 1 normal, 1 benign")
+    page.locator("#show").select_option("marked")
+    expect(rows).to_have_count(3)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export CSV").click()
+    exported = tmp_path / "exported.csv"
+    download.value.save_as(exported)
+    assert exported.read_bytes() == (tmp_path / "new.feedback.csv").read_bytes()
+    with exported.open(newline="") as file:
+        said = {
+            each["feedback_row"]: (each["feedback"], each["feedback_note"]) for each in csv.DictReader(file)
+        }
+    assert said == {order[0]: ("anomaly", ""), order[1]: ("normal", ""), order[2]: ("benign", "known")}
+    line = ("refit", tmp_path / "toy.da3d", tmp_path / "normal.csv", "--feedback", exported)
+    done = command(*line, "-o", tmp_path / "again.da3d", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["feedback"] == {"anomaly": 1, "normal": 1, "benign": 1}
