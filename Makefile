@@ -63,8 +63,14 @@ figures: .venv/ready  ## draw the figures of all experiments that have records, 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,bench,ray]"
 	touch $@
 
-bench: .venv/ready  ## speed, as medians and spread
+bench: .venv/ready  ## speed, as medians and spread, into the tables of docs/performance.md (an hour on two idle cores)
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/big_tables.py
+	test -z "$$DA3D_DATA" || $(BIN)/python benchmarks/fit_budget.py --all-rows
+	test -z "$$DA3D_DATA" || $(BIN)/python benchmarks/beside_pyod.py
+	$(BIN)/python benchmarks/common.py
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache demo build dist

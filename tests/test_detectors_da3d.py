@@ -235,7 +235,7 @@ class TestSchedule:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"preset": "paper"}, "preset is 'paper' but must be one of default, preprint, released"),
+        ({"preset": "paper"}, "preset is 'paper' but must be one of default, fast, preprint, released"),
         ({"epochs": (1, 1, 1), "steps": (1, 1, 1)}, "epochs and steps are both given"),
         ({"steps": (1, 1)}, "must be three numbers"),
         ({"sigma": -1.0}, "sigma is -1.0 but must be positive"),

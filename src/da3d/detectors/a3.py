@@ -56,7 +56,7 @@ from da3d.networks import (
     Views,
 )
 from da3d.networks.traced import dense, linear
-from da3d.training import Batch, Callback, Checkpoint, Phase, Update
+from da3d.training import Adam, Batch, Callback, Checkpoint, Phase, Update
 
 __all__ = ["A3", "ActivationAnalysis"]
 
@@ -474,7 +474,7 @@ class A3(NetworkDetector):
             fair = s.batch_size * known / rows
             share = max(1, round(fair)) / s.batch_size
             model.known_weight = fair / (share * s.batch_size)
-        adam = partial(torch.optim.Adam, lr=s.target_rate, eps=1e-7, fused=True)
+        adam = partial(Adam, lr=s.target_rate, eps=1e-7)
         phase = partial(Phase, batch_size=s.batch_size, anneal=s.anneal)
         update = partial(Update, optimizer=adam)
         pretend = partial(Update, optimizer=partial(adam, lr=s.prior_rate))

@@ -61,7 +61,7 @@ from da3d.networks import (
     unsquash,
 )
 from da3d.seeding import seeded
-from da3d.training import Batch, Callback, Phase, Update
+from da3d.training import Adam, Batch, Callback, Phase, Update
 
 __all__ = ["DA3D", "DoubleAdversarial"]
 
@@ -103,6 +103,7 @@ class DoubleAdversarial(nn.Module):
         self.alarm = self._inner(width, learner)
         self.neighbourhood = Memory(1024, neighbors=1)
         self.held_out = torch.zeros(0, features)
+        self._viewed: tuple[Batch, Tensor] | None = None
         self.by_alarm = Calibrated()
         self.by_residual = Ellipsoid(self.views.width if s.trace else 0)
         self.by_activation = Memory(s.memory, neighbors=5)
@@ -140,18 +141,25 @@ class DoubleAdversarial(nn.Module):
         )
         if not s.untrained:
             v = self.view(x)
-            trace = self.read(v)
+            raw = self.trace(v)
+            trace = squash(self.scale(raw))
             score = (
                 score
                 + s.alarm_evidence * self.by_alarm(self.alarm(trace).flatten())
                 + s.activation_evidence * self.by_activation(trace)
-                + s.residual_evidence * self.by_residual(self._residual(v))
+                + s.residual_evidence * self.by_residual(raw[:, -self.views.width :])
             )
         return score
 
     def view(self, x: Rows) -> Viewed:
         """What the autoencoder sees of raw rows."""
         return squash(self.views(x)) if self.settings.squashed else self.views(x)
+
+    def view_of(self, batch: Batch) -> Viewed:
+        """What the autoencoder sees of a batch's normal rows, worked out once for all updates on it."""
+        if self._viewed is None or self._viewed[0] is not batch:
+            self._viewed = batch, self.view(batch.normal)
+        return self._viewed[1]
 
     def read(self, v: Viewed) -> Float[Tensor, "row trace"]:
         """What the alarm reads of rows: hidden activations, and around them row, code and residual."""
@@ -197,26 +205,26 @@ class DoubleAdversarial(nn.Module):
 
     def reconstruction(self, batch: Batch) -> Loss:
         """Autoencoder: copy normal rows."""
-        v = self.view(batch.normal)
+        v = self.view_of(batch)
         distance = reconstruction.bernoulli if self.unit else reconstruction.squared
         return distance(v, self.target(v)).mean()
 
     def prior(self, batch: Batch) -> Loss:
         """Discriminator: tell codes from the prior."""
-        codes = self.encode(batch.normal)
+        codes = self.target.encoder(self.view_of(batch))
         return adversarial.prior(
             self._judge(self.discriminator, codes), self._judge(self.discriminator, torch.randn_like(codes))
         )
 
     def disguise(self, batch: Batch) -> Loss:
         """Encoder: make codes look like the prior."""
-        return adversarial.disguise(self._judge(self.discriminator, self.encode(batch.normal)))
+        return adversarial.disguise(self._judge(self.discriminator, self.target.encoder(self.view_of(batch))))
 
     # ---- the alarm
 
     def alarm_on_trivial(self, batch: Batch) -> Loss:
         """Alarm, warm-up: normal rows and known anomalies against counterexamples born as rows."""
-        s, v = self.settings, self.view(batch.normal)
+        s, v = self.settings, self.view_of(batch)
         loss = s.normal_weight * self._taught(self.alarm_of(v), 0.0)
         if len(batch.known):
             loss = loss + self._taught(self.alarm_of(self.view(batch.known)), 1.0)
@@ -273,7 +281,7 @@ class DoubleAdversarial(nn.Module):
 
     def criticise(self, batch: Batch) -> Loss:
         """Critic: tell normal and generated codes from the wide Gaussian."""
-        normal = self.encode(batch.normal)
+        normal = self.target.encoder(self.view_of(batch))
         return adversarial.critic(
             self._judge(self.critic, normal),
             self._judge(self.critic, self.generate(batch)),
@@ -283,7 +291,7 @@ class DoubleAdversarial(nn.Module):
 
     def watch(self, batch: Batch) -> dict[str, Tensor]:
         """What the losses hide: critic means, code norms, both parts of the generator's gradient."""
-        normal = self.encode(batch.normal)
+        normal = self.target.encoder(self.view_of(batch))
         generated = self.generate(batch).detach().requires_grad_()
         gaussian = self.wide_gaussian(len(normal))
         by_alarm = torch.autograd.grad(self.alarm_of_code(generated).mean(), generated)[0]
@@ -332,6 +340,7 @@ class DoubleAdversarial(nn.Module):
 
     def fit_evidence(self, x: Rows) -> None:
         """Memories and trees, and the spread of every kind of evidence."""
+        self._viewed = None  # it has served: rows need not stay with the model
         if not self.settings.trace:
             return
         if not self.settings.untrained:
@@ -579,9 +588,7 @@ class DA3D(NetworkDetector):
 
     def _schedule(self, network: DoubleAdversarial, rows: int, known: int) -> list[Phase]:
         s, model = network.settings, network
-        adam = partial(
-            torch.optim.AdamW, lr=s.learning_rate, weight_decay=s.weight_decay, eps=1e-7, fused=True
-        )
+        adam = partial(Adam, lr=s.learning_rate, weight_decay=s.weight_decay, decoupled=True, eps=1e-7)
         player = partial(adam, lr=s.game_rate, betas=s.game_betas)
         disguiser = partial(adam, lr=s.prior_rate, betas=s.game_betas)
         phase = partial(Phase, batch_size=s.batch_size, anneal=s.anneal)

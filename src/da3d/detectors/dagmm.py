@@ -41,7 +41,7 @@ from da3d.losses import energy, reconstruction
 from da3d.networks import MLP, Autoencoder
 from da3d.networks.mixture import Mixture, soft_mixture
 from da3d.networks.views import exact
-from da3d.training import Batch, Callback, Phase, Update
+from da3d.training import Adam, Batch, Callback, Phase, Update
 
 __all__ = ["DAGMM", "AutoencodingMixture"]
 
@@ -261,7 +261,7 @@ class DAGMM(NetworkDetector):
                         name="objective",
                         trains=[network.compression, network.estimation],
                         loss=network.objective,
-                        optimizer=partial(torch.optim.Adam, lr=s.learning_rate, fused=True),
+                        optimizer=partial(Adam, lr=s.learning_rate),
                     )
                 ],
                 epochs=s.epochs,

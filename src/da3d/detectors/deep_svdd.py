@@ -39,7 +39,7 @@ from da3d.losses.hypersphere import hypersphere
 from da3d.networks import MLP, Views
 from da3d.networks.hypersphere import Hypersphere, without_biases
 from da3d.networks.lenet import lenet, mirrored_lenet
-from da3d.training import Batch, Callback, Phase, Update
+from da3d.training import Adam, Batch, Callback, Phase, Update
 
 __all__ = ["DeepSAD", "DeepSVDD", "OneClass"]
 
@@ -198,7 +198,7 @@ class DeepSVDD(NetworkDetector):
             raise ParameterError(f"weight_decay is {self.weight_decay} but must be at least 0.")
 
     def _schedule(self, network: OneClass, rows: int, known: int) -> list[Phase]:
-        adam = partial(torch.optim.Adam, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
+        adam = partial(Adam, lr=self.learning_rate, weight_decay=self.weight_decay)
         update, phase = (
             partial(Update, optimizer=adam),
             partial(Phase, batch_size=self.batch_size, anneal=True),

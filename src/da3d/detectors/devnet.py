@@ -44,7 +44,7 @@ from da3d.losses.deviation import deviation
 from da3d.networks import MLP, Autoencoder, Views
 from da3d.networks.autoencoder import AnyAutoencoder
 from da3d.networks.convolution import ConvolutionalAutoencoder
-from da3d.training import Batch, Callback, Phase, Update
+from da3d.training import Adam, Batch, Callback, Phase, Update
 
 __all__ = ["DevNet", "DeviationNetwork"]
 
@@ -318,7 +318,7 @@ class DevNet(NetworkDetector):
 
     def _autoencoder(self, network: DeviationNetwork) -> Phase:
         s = preprint(self.n_features_in_)
-        adam = partial(torch.optim.Adam, lr=s.learning_rate, eps=1e-7, fused=True)
+        adam = partial(Adam, lr=s.learning_rate, eps=1e-7)
         pretend = partial(Update, optimizer=adam, clip=s.clip)
         return Phase(
             name="autoencoder",

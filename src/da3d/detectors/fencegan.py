@@ -42,7 +42,7 @@ from da3d.errors import ParameterError
 from da3d.losses import fence
 from da3d.networks import MLP, Discriminator, Image, ImageDiscriminator, ImageGenerator
 from da3d.seeding import seeded
-from da3d.training import Batch, Callback, Phase, Update
+from da3d.training import Adam, Batch, Callback, Phase, Update
 
 __all__ = ["Fence", "FenceGAN"]
 
@@ -340,7 +340,7 @@ class FenceGAN(NetworkDetector):
 
     def _schedule(self, network: Fence, rows: int, known: int) -> list[Phase]:
         s, model = network.settings, network
-        adam = partial(torch.optim.Adam, betas=s.betas, eps=1e-7, fused=True)
+        adam = partial(Adam, betas=s.betas, eps=1e-7)
         descent = adam if s.descent == "adam" else torch.optim.SGD
         judge = partial(
             Update,

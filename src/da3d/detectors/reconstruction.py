@@ -51,7 +51,7 @@ from da3d.networks import (
     Views,
     squash,
 )
-from da3d.training import Batch, Callback, Phase, Update
+from da3d.training import Adam, Batch, Callback, Phase, Update
 
 __all__ = ["AAE", "AE", "VAE", "AdversarialReplicator", "Replicator", "VariationalReplicator"]
 
@@ -253,11 +253,9 @@ class _Reconstruction(NetworkDetector):
         )
         return [Phase(name="views", finish=view.fit), phase] if isinstance(view, Views) else [phase]
 
-    def _adam(self) -> partial[torch.optim.AdamW]:
+    def _adam(self) -> partial[Adam]:
         s = self.settings_
-        return partial(
-            torch.optim.AdamW, lr=s.learning_rate, weight_decay=s.weight_decay, eps=1e-7, fused=True
-        )
+        return partial(Adam, lr=s.learning_rate, weight_decay=s.weight_decay, decoupled=True, eps=1e-7)
 
 
 class AE(_Reconstruction):

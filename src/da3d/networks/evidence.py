@@ -158,15 +158,27 @@ def nearest(
     most = len(memory) - leave_self_out
     if most == 0:
         return torch.zeros(len(x), 1, device=x.device)
+    neighbors = min(neighbors, most)
+    lengths = torch.linalg.vector_norm(memory, dim=1).square()
     found = []
     for start in range(0, len(x), _CHUNK):
         chunk = x[start : start + _CHUNK]
-        rough = torch.cdist(chunk, memory, compute_mode="use_mm_for_euclid_dist")
-        if leave_self_out:
-            rough.diagonal(start).fill_(torch.inf)
-        chosen = rough.topk(min(neighbors, most), largest=False).indices
-        found.append((chunk[:, None] - memory[chosen]).square().sum(2).sqrt())
+        with torch.no_grad():
+            rough = torch.addmm(lengths, chunk, memory.T, alpha=-2)  # squares, but for the row's own
+            if leave_self_out:
+                rough.diagonal(start).fill_(torch.inf)
+            chosen = rough.topk(neighbors, largest=False).indices
+        found.append(_distances(chunk, memory.index_select(0, chosen.flatten()).view(*chosen.shape, -1)))
     return torch.cat(found)
+
+
+def _distances(
+    x: Float[Tensor, "row feature"], others: Float[Tensor, "row neighbor feature"]
+) -> Float[Tensor, "row neighbor"]:
+    """Euclidean distances of each row to others of its own, which are overwritten; ascending."""
+    others -= x[:, None]
+    # As root of a square the distance has no slope at zero, where that of the norm is zero by convention.
+    return torch.linalg.vector_norm(others, dim=2).square().sqrt().sort(1).values
 
 
 def clear_outliers(

@@ -63,16 +63,17 @@ class MLP(nn.Module):
 
     def forward(self, x: Float[Tensor, "row input"]) -> Float[Tensor, "row output"]:
         """Map rows to outputs."""
+        activation, dropout = self.activation, self.dropout
         for layer in self.hidden:
-            x = self.dropout(self.activation(layer(x)))
+            x = dropout(activation(layer(x)))
         return self.output(x)
 
     def trace(self, x: Float[Tensor, "row input"]) -> tuple[Float[Tensor, "row output"], list[Tensor]]:
         """Outputs together with the activations of each hidden layer, taken before dropout."""
-        activations = []
+        activation, dropout, activations = self.activation, self.dropout, []
         for layer in self.hidden:
-            activations.append(self.activation(layer(x)))
-            x = self.dropout(activations[-1])
+            activations.append(activation(layer(x)))
+            x = dropout(activations[-1])
         return self.output(x), activations
 
 
@@ -94,8 +95,10 @@ def steady_linear(
     For 2 to 11 outputs the CPU's matrix product adds up a row in an order that depends on the row's position,
     which moves the last bit of a score with the rows around it.
     """
+    if not torch.is_inference_mode_enabled():
+        return F.linear(x, weight, bias)
     outputs = len(weight)
-    if outputs >= _FEW or outputs == 1 or not torch.is_inference_mode_enabled():
+    if outputs >= _FEW or outputs == 1:
         return F.linear(x, weight, bias)
     padded = F.linear(x, F.pad(weight, (0, 0, 0, _FEW - outputs)))[:, :outputs]
     return padded if bias is None else padded + bias

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from da3d import seeding
 from da3d.errors import DivergenceError, ParameterError
@@ -18,7 +17,7 @@ from da3d.training.batches import Batches
 from da3d.training.callbacks import Callback, Event
 from da3d.training.checkpoint import Checkpoint, Snapshot
 from da3d.training.history import History
-from da3d.training.schedule import Batch, Phase, Update
+from da3d.training.schedule import Batch, Optimizer, Phase, Update
 
 __all__ = ["train"]
 
@@ -145,6 +144,7 @@ class _Run:
         }
         self.model.eval().requires_grad_(False)
         self._focused = frozenset()
+        self._parameters = {m: list(m.parameters(recurse=False)) for m in self.model.modules()}
         if self.pending is not None:
             self.restore(self.pending)
             self.pending = None
@@ -222,8 +222,8 @@ class _Run:
         """The one rule: exactly these modules are in training mode and can move."""
         for module in self._focused ^ modules:
             module.training = module in modules
-            for parameter in module.parameters(recurse=False):
-                parameter.requires_grad_(module.training)
+            for parameter in self._parameters[module]:
+                parameter.requires_grad = module.training
         self._focused = modules
 
     def _factor(self, progress: float) -> float:

@@ -10,12 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-__all__ = ["Batch", "Phase", "Update"]
+__all__ = ["Batch", "Optimizer", "Phase", "Update"]
+
+
+class Optimizer(Protocol):
+    """What the loop asks of an optimiser: `Adam`, or one of `torch.optim`."""
+
+    param_groups: list[dict[str, Any]]
+
+    def step(self) -> Any:
+        """Move the parameters along their gradients."""
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Under "state": named tensors by the parameter's place."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
 
 
 @dataclass(frozen=True, slots=True)
