@@ -95,7 +95,7 @@ def test_code_runs(document, tmp_path, monkeypatch):
     for extra in EXTRAS.get(document, ()):
         pytest.importorskip(extra)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("da3d.pipeline.pipeline.default_detector", lambda: DA3D(steps=STEPS))
+    monkeypatch.setattr("da3d.pipeline.pipeline.default_detector", lambda quality: DA3D(steps=STEPS))
     names = {"__name__": "document"}
     ran = 0
     for block in blocks((ROOT / document).read_text(encoding="utf-8")):
