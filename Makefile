@@ -67,7 +67,7 @@ bench: .venv/ready  ## speed, as medians and spread, into the tables of docs/per
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/scoring.py
-	$(BIN)/python benchmarks/big_tables.py
+	$(BIN)/python benchmarks/memory.py
 	test -z "$$DA3D_DATA" || $(BIN)/python benchmarks/fit_budget.py --all-rows
 	test -z "$$DA3D_DATA" || $(BIN)/python benchmarks/beside_pyod.py
 	$(BIN)/python benchmarks/common.py

@@ -18,7 +18,7 @@ from da3d.networks import Discriminator, ImageDiscriminator, ImageGenerator
 from da3d.networks.generative import _Double, _Halve
 from da3d.persistence import load, save
 from da3d.seeding import seeded
-from da3d.training import Batch
+from da3d.training import Adam, Batch
 
 CPU = torch.device("cpu")
 NONE = torch.zeros(0, 4)
@@ -330,14 +330,14 @@ class TestSchedule:
         assert (generator.decay, discriminator.decay) == (1e-3, 1e-3)
         adam = generator.optimizer(network.generator.parameters())
         sgd = discriminator.optimizer(network.discriminator.parameters())
-        assert isinstance(adam, torch.optim.Adam)
-        assert (adam.defaults["lr"], adam.defaults["eps"]) == (1e-4, 1e-7)
+        assert isinstance(adam, Adam)
+        assert (adam.param_groups[0]["lr"], adam.param_groups[0]["eps"]) == (1e-4, 1e-7)
         assert isinstance(sgd, torch.optim.SGD)
         assert (sgd.defaults["lr"], sgd.defaults["momentum"]) == (8e-6, 0)
         network, (_, game) = self.phases(CIFAR, preset="cifar10")
         assert [u.decay for u in game.updates] == [1e-5, 1e-5, 0.0]
         adam = game.updates[0].optimizer(network.discriminator.parameters())
-        assert (adam.defaults["lr"], adam.defaults["betas"]) == (1e-4, (0.5, 0.999))
+        assert (adam.param_groups[0]["lr"], adam.param_groups[0]["betas"]) == (1e-4, (0.5, 0.999))
 
     def test_who_is_in_training_mode(self):
         """The generator learns with batch statistics; what the discriminator rejects has running ones."""

@@ -175,7 +175,7 @@ def test_data_that_are_not_here_are_skipped_and_said_so(tmp_path, monkeypatch):
     assert done.exit_code == 0, done.output
     status = CliRunner().invoke(app, ["experiment", "status", *line, "--json"])
     knn = json.loads(status.stdout)["detectors"][0]
-    assert (knn["finished"], knn["not available"], knn["failed"], knn["missing"]) == (1, 2, 0, 3)
+    assert (knn["finished"], knn["absent"], knn["failed"], knn["missing"]) == (1, 2, 0, 3)
 
 
 def test_a_classifier_of_normal_images_is_the_target(tmp_path):

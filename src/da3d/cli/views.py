@@ -48,7 +48,6 @@ def grid(names: Sequence[str], numbers: Sequence[str] = ()) -> Table:
             name,
             justify="right" if right else "left",
             no_wrap=right or name == names[0],
-            min_width=len(name) if right else None,
             overflow="fold",  # an ellipsis is a sign that not every output can write
             header_style="dim",
         )

@@ -72,6 +72,7 @@ def pipeline(model: AnomalyPipeline) -> Parts[models.PipelineRecord]:
     learnt, transformer = model.encoder_.state()
     parameters = models.Parameters(
         detector=None if model.detector is None else _template(model.detector, model.detector_.seed_),
+        quality=model.quality,
         encoder=None if model.encoder is None else _encoder(model.encoder),
         threshold=None if model.threshold is None else _rule(model.threshold),
         contamination=float(model.contamination),

@@ -85,6 +85,7 @@ class Parameters(_Strict):
     """The constructor's arguments of an `AnomalyPipeline`; `encoder` holds those of its encoder."""
 
     detector: Template | None
+    quality: str | None
     encoder: dict[str, JsonValue] | None
     threshold: Rule | None
     contamination: float

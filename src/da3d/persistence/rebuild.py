@@ -81,6 +81,7 @@ def pipeline(
         None
         if given.detector is None
         else make_detector(given.detector.name, **_usable(given.detector.parameters)),
+        quality=given.quality,
         encoder=None if given.encoder is None else TableEncoder(**cast(dict[str, Any], given.encoder)),
         threshold=None if given.threshold is None else _threshold(given.threshold),
         contamination=given.contamination,

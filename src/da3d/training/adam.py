@@ -37,7 +37,7 @@ class Adam:
     Attributes
     ----------
     param_groups : list of one dict
-        "params" and "lr", as in torch's optimisers.
+        "params", "lr" and the other settings, as in torch's optimisers.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class Adam:
         weight_decay: float = 0.0,
         decoupled: bool = False,
     ) -> None:
-        self.param_groups: list[dict[str, Any]] = [{"params": list(parameters), "lr": lr}]
+        settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        self.param_groups: list[dict[str, Any]] = [{"params": list(parameters), **settings}]
         self._descend = adamw if decoupled else adam
-        self._betas, self._eps, self._weight_decay = betas, eps, weight_decay
         self._state: dict[int, dict[str, Tensor]] = {}
 
     @torch.no_grad()
@@ -72,10 +72,10 @@ class Adam:
             amsgrad=False,
             maximize=False,
             lr=group["lr"],
-            beta1=self._betas[0],
-            beta2=self._betas[1],
-            eps=self._eps,
-            weight_decay=self._weight_decay,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            eps=group["eps"],
+            weight_decay=group["weight_decay"],
         )
 
     def zero_grad(self) -> None:
