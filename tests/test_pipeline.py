@@ -242,7 +242,7 @@ class TestFit:
 
 
 def test_a_detector_and_a_quality_are_one_too_many(rows):
-    with pytest.raises(ParameterError, match="quality is 'fast'.* give one of the two"):
+    with pytest.raises(ParameterError, match=r"quality is 'fast'.* give one of the two"):
         AnomalyPipeline(KNN(), quality="fast").fit(rows)
     with pytest.raises(ParameterError, match="quality is 'superb' but must be one of fast, balanced"):
         AnomalyPipeline(quality="superb").fit(rows)

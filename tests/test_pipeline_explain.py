@@ -98,7 +98,9 @@ class TestContributions:
         assert {each.method for each in da3d.explain(mixed.frame, top=4)} == {"column paths"}
 
     def test_where_gradients_fail_paths_add_up(self, network, mixed, monkeypatch):
-        monkeypatch.setattr(type(network.detector_), "gradients", lambda self, X: np.full(np.shape(X), np.nan))
+        monkeypatch.setattr(
+            type(network.detector_), "gradients", lambda self, X: np.full(np.shape(X), np.nan)
+        )
         for each in network.explain(mixed.frame, top=3):
             assert each.method == "column paths"
             assert abs(each.gap) < 1e-4 * abs(each.anomaly_score - each.baseline_score)

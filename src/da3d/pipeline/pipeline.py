@@ -47,8 +47,8 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
     detector : Detector, optional
         Cloned before it is fitted; `detectors.default_detector(quality)` if left out.
     quality : {"fast", "balanced"}, optional
-        Which default detector, if none is given; "balanced" if left out. ``"fast"`` leaves out the networks: it
-        fits in seconds instead of a minute, and docs/performance.md says what that costs.
+        Which default detector, if none is given; "balanced" if left out. ``"fast"`` leaves out the networks:
+        it fits in seconds instead of a minute, and docs/methods/da3d.md says what that costs.
     encoder : TableEncoder, optional
         Cloned before it is fitted.
     threshold : Threshold, optional
@@ -183,8 +183,8 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
             return default_detector(self.quality or "balanced")
         if self.quality is not None:
             raise ParameterError(
-                f"quality is {self.quality!r}, which chooses the default detector, but a detector is given as "
-                "well; give one of the two."
+                f"quality is {self.quality!r}, which chooses the default detector, but a detector is given too; "
+                "give one of the two."
             )
         detector: Detector = clone(self.detector)
         return detector
