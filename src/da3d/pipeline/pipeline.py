@@ -183,8 +183,8 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
             return default_detector(self.quality or "balanced")
         if self.quality is not None:
             raise ParameterError(
-                f"quality is {self.quality!r}, which chooses the default detector, but a detector is given too; "
-                "give one of the two."
+                f"quality is {self.quality!r}, which chooses the default detector, but a detector is given "
+                "as well; give one of the two."
             )
         detector: Detector = clone(self.detector)
         return detector
