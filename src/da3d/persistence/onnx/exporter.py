@@ -38,7 +38,7 @@ TOLERANCE = 1e-5
 # much that is where there are no rows to see it on, and at least.
 _SNAP, _USUAL_ROUNDING, _LEAST_ROUNDING = 3.0, 5e-7, 1e-12
 # A network's own float32 arithmetic may be coarser than the tolerance; then so many times that is allowed.
-_OWN_ROUNDING = 4.0
+_OWN_ROUNDING = 8.0
 # Rows that the graph takes at a time, and how many numbers a comparison with all remembered rows may have.
 _PASS, _LARGEST_BLOCK = 512, 16_000_000
 
