@@ -86,7 +86,7 @@ def main() -> None:
                 samples[label] = [cpu, wall, peak]
                 print(*lines[-1], flush=True)
     caption = CAPTION.format(memory=given.max_memory, detector=given.detector, columns=given.columns)
-    keep("memory", caption, HEAD, sorted(lines), samples)
+    keep("memory", caption, HEAD, sorted(lines, key=lambda line: line[0].split()[0]), samples)
 
 
 if __name__ == "__main__":
