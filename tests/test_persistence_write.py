@@ -8,7 +8,7 @@ import pytest
 
 from da3d.detectors import DA3D, KNN
 from da3d.errors import FileError, InputError, ParameterError
-from da3d.persistence import inspect, load, save, store
+from da3d.persistence import inspect, load, save, whole
 from da3d.pipeline import AnomalyPipeline
 from da3d.preprocessing import TableEncoder
 
@@ -74,7 +74,7 @@ def test_the_old_file_survives_a_write_that_fails(number, said, tmp_path, monkey
     def fail(handle):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(store.os, "fsync", fail)
+    monkeypatch.setattr(whole.os, "fsync", fail)
     with pytest.raises(FileError, match=said):
         save(KNN(neighbors=2).fit(ROWS), path)
     assert path.read_bytes() == before
@@ -85,7 +85,7 @@ def test_ctrl_c_while_writing_leaves_nothing_half_written(tmp_path, monkeypatch)
     def interrupt(handle):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store.os, "fsync", interrupt)
+    monkeypatch.setattr(whole.os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         save(KNN().fit(ROWS), tmp_path / "model.da3d")
     assert not list(tmp_path.iterdir())

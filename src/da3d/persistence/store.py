@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -12,11 +11,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from da3d import __version__
 from da3d.detectors import Detector
-from da3d.errors import Da3dError, FileError, InputError, ModelFileError, ParameterError
+from da3d.errors import Da3dError, InputError, ModelFileError, ParameterError
 from da3d.persistence import archive, describe, rebuild
 from da3d.persistence.manifest import FORMAT, DetectorRecord, Manifest, PipelineRecord
+from da3d.persistence.whole import write_whole
 from da3d.pipeline import AnomalyPipeline
-from da3d.preprocessing import atomic_path
 
 __all__ = ["load", "save"]
 
@@ -48,17 +47,7 @@ def save(model: AnomalyPipeline | Detector, path: str | Path) -> Path:
     FileError
         The folder does not exist or cannot be written, or the disk is full. A file at `path` is as it was.
     """
-    content = _packed(model)
-    try:
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise FileError(
-            f"'{path}' was not written ({error.strerror or error}); choose another place or try again."
-        ) from error
-    return Path(path)
+    return write_whole(_packed(model), path)
 
 
 def load(path: str | Path) -> AnomalyPipeline | Detector:

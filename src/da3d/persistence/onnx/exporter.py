@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
@@ -20,11 +19,12 @@ from sklearn.utils.validation import check_is_fitted
 from da3d import __version__
 from da3d.detectors import Detector, NetworkDetector
 from da3d.detectors.standardised import Standardised
-from da3d.errors import ExtraError, FileError, InputError, ParameterError
+from da3d.errors import ExtraError, InputError, ParameterError
 from da3d.persistence import archive, describe
 from da3d.persistence.onnx.facts import FORMAT, OUTPUTS, PROPERTY, encoded
+from da3d.persistence.whole import write_whole
 from da3d.pipeline import AnomalyPipeline
-from da3d.preprocessing import TableEncoder, atomic_path
+from da3d.preprocessing import TableEncoder
 
 if TYPE_CHECKING:
     from da3d.persistence.onnx.graph import Graph
@@ -77,17 +77,7 @@ def export(pipeline: AnomalyPipeline, path: str | Path) -> Path:
     """
     _check(pipeline)
     _check_installed()
-    content = _content(pipeline)
-    try:
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise FileError(
-            f"'{path}' was not written ({error.strerror or error}); choose another place or try again."
-        ) from error
-    return Path(path)
+    return write_whole(_content(pipeline), path)
 
 
 def _check(pipeline: AnomalyPipeline) -> None:
