@@ -378,5 +378,8 @@ class TestEvidence:
         with pytest.raises(ParameterError, match=words):
             DA3D(preset, evidence=evidence).fit(rows)
 
-    def test_without_the_alarm_known_anomalies_teach_nothing(self):
-        assert not DA3D(evidence={"alarm": 0.0}).uses_known_anomalies
+    def test_known_anomalies_teach_the_alarm_and_a_forest(self):
+        assert DA3D(evidence={"alarm": 0.0}).uses_known_anomalies
+        assert DA3D(evidence={"known": 0.0}).uses_known_anomalies
+        assert not DA3D(evidence={"alarm": 0.0, "known": 0.0}).uses_known_anomalies
+        assert not DA3D("fast", evidence={"known": 0.0}).uses_known_anomalies

@@ -2,8 +2,8 @@ import pytest
 import torch
 from sklearn.tree import DecisionTreeRegressor
 
-from da3d.networks import MaskedForest
-from da3d.networks.forest import _grow, _take_turns
+from da3d.networks import KnownForest, MaskedForest
+from da3d.networks.forest import _column_tree, _label_tree, _take_turns
 from da3d.seeding import seeded
 
 
@@ -74,19 +74,72 @@ def test_survives_its_state(forest):
     assert torch.equal(other(x), forest(x))
 
 
+def named(rows, seed=9):
+    x = tied(rows, seed)
+    x[:, 2] += 5
+    return x
+
+
+@pytest.fixture(scope="module")
+def taught():
+    forest = KnownForest(40)
+    with seeded(1, torch.device("cpu")):
+        forest.fit(tied(600), named(8))
+    return forest
+
+
+class TestKnown:
+    """Anomalies of one kind are known: column 2 is high."""
+
+    def test_rows_of_their_kind_stand_out(self, taught):
+        evidence = taught(named(200, seed=10))
+        assert evidence.min() >= 0
+        assert evidence.max() <= 1
+        assert (evidence > 0.3).float().mean() > 0.9
+
+    def test_most_normal_rows_gain_nothing(self, taught):
+        assert 0.8 < (taught(tied(2000, seed=11)) == 0).float().mean() < 0.97
+
+    def test_another_kind_loses_nothing(self, taught):
+        other = tied(200, seed=12)
+        other[:, 2] -= 5
+        assert taught(other).min() >= 0
+
+    def test_does_not_depend_on_the_batch(self, taught):
+        x = named(100)
+        assert torch.equal(torch.cat([taught(x[:1]), taught(x[1:])]), taught(x))
+
+    def test_nobody_is_known(self):
+        forest = KnownForest(10)
+        forest.fit(tied(100), tied(0))
+        assert torch.equal(forest(tied(20)), torch.zeros(20))
+
+    def test_survives_its_state(self, taught):
+        other = KnownForest(40)
+        other.load_state_dict(taught.state_dict())
+        x = named(100)
+        assert torch.equal(other(x), taught(x))
+
+    def test_both_sides_weigh_the_same(self):
+        with seeded(0, torch.device("cpu")):
+            _, threshold, leaves = _label_tree(torch.zeros(100, 1), torch.zeros(3, 1))
+        assert not torch.isfinite(threshold).any()
+        assert torch.allclose(leaves, torch.tensor(0.5))
+
+
 def test_arrays_predict_as_the_tree_does():
     x = tied(400)
     shown, out = torch.tensor([0, 2]), torch.tensor([1])
     with seeded(0, torch.device("cpu")):
-        split, threshold, leaves = _grow(x, torch.tensor([0, 1, 2]), out)
+        split, threshold, leaves = _column_tree(x, torch.tensor([0, 1, 2]), out)
     with seeded(0, torch.device("cpu")):
         seed = int(torch.randint(2**31, ()))
     tree = DecisionTreeRegressor(max_depth=8, min_samples_leaf=3, max_features=2, random_state=seed)
     tree.fit(x[:, shown].numpy(), x[:, out].numpy())
     forest = MaskedForest(1)
-    forest.split, forest.threshold, forest.leaves = split[None], threshold[None], leaves[None]
+    forest.plant([(split, threshold, leaves)])
     expected = torch.from_numpy(tree.predict(x[:, shown].numpy())).float()
-    assert torch.allclose(forest._reached(x)[:, 0, 0], expected, atol=1e-6)
+    assert torch.allclose(forest.reached(x)[:, 0, 0], expected, atol=1e-6)
 
 
 def test_columns_take_turns():

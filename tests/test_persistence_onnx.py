@@ -127,6 +127,15 @@ def test_the_default_detector_is_equal(deep, table):
     assert agrees(deep[1], deep[0], table)
 
 
+def test_likeness_to_known_anomalies_is_equal(tmp_path):
+    table = mixed()
+    named = np.zeros(len(table), dtype=int)
+    named[:6] = 1
+    pipeline = AnomalyPipeline(DA3D("fast"), random_state=0).fit(table, named)
+    assert len(pipeline.detector_.network_.by_known.split)
+    assert agrees(onnx.load(onnx.export(pipeline, tmp_path / "model.onnx")), pipeline, mixed(90, seed=4))
+
+
 @pytest.mark.parametrize("table", [mixed(), mixed(1, seed=7), odd()])
 def test_a_network_is_equal(shallow, table):
     assert agrees(shallow[1], shallow[0], table)

@@ -248,6 +248,6 @@ def test_a_detector_and_a_quality_are_one_too_many(rows):
         AnomalyPipeline(quality="superb").fit(rows)
 
 
-def test_the_fast_default_says_that_it_ignores_known_anomalies():
-    assert not DA3D("fast").uses_known_anomalies
+def test_both_qualities_use_known_anomalies():
+    assert DA3D("fast").uses_known_anomalies
     assert DA3D().uses_known_anomalies

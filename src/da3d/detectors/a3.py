@@ -402,7 +402,7 @@ class A3(NetworkDetector):
             features, s.widths, unit=s.view == "minmax", activation=s.activation, dropout=s.dropout
         )
 
-    def _prepare(self, network: ActivationAnalysis, rows: Tensor) -> Tensor:
+    def _prepare(self, network: ActivationAnalysis, rows: Tensor, known: Tensor) -> Tensor:
         network.center.copy_(torch.from_numpy(self.center_))
         network.scale.copy_(torch.from_numpy(self.unit_))
         return rows

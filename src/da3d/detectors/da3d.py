@@ -51,6 +51,7 @@ from da3d.networks import (
     ConvolutionalAutoencoder,
     Ellipsoid,
     Hypersphere,
+    KnownForest,
     MaskedForest,
     Memory,
     Standardise,
@@ -70,6 +71,8 @@ Viewed = Float[Tensor, "row viewed"]
 Codes = Float[Tensor, "row code"]
 Scores = Float[Tensor, "row"]
 Loss = Float[Tensor, ""]
+
+_KNOWN_TREES = 200
 
 
 class DoubleAdversarial(nn.Module):
@@ -110,6 +113,8 @@ class DoubleAdversarial(nn.Module):
         self.by_row = Memory(s.memory, neighbors=5)
         self.by_straight = Memory(s.memory, neighbors=5)
         self.by_dependence = MaskedForest(s.trees)
+        self.known = torch.zeros(0, features)
+        self.by_known = KnownForest(_KNOWN_TREES if s.known_evidence else 0)
 
     def _target(self, shape: tuple[int, int, int] | None) -> AnyAutoencoder:
         s = self.settings
@@ -138,6 +143,7 @@ class DoubleAdversarial(nn.Module):
             s.row_evidence * self.by_row(self.views.standard(x))
             + s.straight_evidence * self.by_straight(straight)
             + s.dependence_evidence * self.by_dependence(straight)
+            + s.known_evidence * self.by_known(straight)
         )
         if not s.untrained:
             v = self.view(x)
@@ -355,6 +361,7 @@ class DoubleAdversarial(nn.Module):
         straight = self.views.where_heavy(everything)
         self.by_straight.fit(straight)
         self.by_dependence.fit(straight)
+        self.by_known.fit(straight, self.views.where_heavy(self.known))
 
     def _against(self, v: Viewed) -> Loss:
         """Loss of the alarm on counterexamples, by their distance to the normal rows or as 1."""
@@ -423,8 +430,9 @@ class DA3D(NetworkDetector):
     known_share : float, optional
         Known anomalies per normal row in a batch, if `y` marks any.
     evidence : mapping of str to float, optional
-        Weights in the score, by the names ``alarm``, ``activation``, ``row``, ``straight``, ``residual`` and
-        ``dependence``; those left out keep the preset's weight. Only for presets that add up evidence.
+        Weights in the score, by the names ``alarm``, ``activation``, ``row``, ``straight``, ``residual``,
+        ``dependence`` and ``known``; those left out keep the preset's weight. Only for presets that add up
+        evidence.
     trim : float, optional
         Largest share of the rows that may be left out as clear outliers before anything is learned; 0 keeps
         all.
@@ -546,8 +554,9 @@ class DA3D(NetworkDetector):
 
     @property
     def uses_known_anomalies(self) -> bool:
-        """Whether `y` changes what is learned: not if the score is made without the alarm."""
-        return self.preset != "fast" and (self.evidence is None or self.evidence.get("alarm", 1.0) > 0)
+        """Whether `y` changes what is learned: not if neither the alarm nor likeness to them counts."""
+        weights = {"alarm": float(self.preset != "fast"), "known": 1.0} | dict(self.evidence or {})
+        return weights["alarm"] > 0 or weights["known"] > 0
 
     @property
     def smooth(self) -> bool:
@@ -558,7 +567,8 @@ class DA3D(NetworkDetector):
         self.settings_ = self._resolve(features)
         return DoubleAdversarial(features, self.settings_, self.image_shape_)
 
-    def _prepare(self, network: DoubleAdversarial, rows: Tensor) -> Tensor:
+    def _prepare(self, network: DoubleAdversarial, rows: Tensor, known: Tensor) -> Tensor:
+        network.known = known
         if network.settings.trim:
             rows = rows[~network.outliers(rows)]
         return network.hold_out(rows) if network.settings.trace else rows
@@ -640,7 +650,8 @@ def _evidence(weights: Mapping[str, float], settings: Settings) -> dict[str, flo
     if not all(isinstance(weight, int | float) and weight >= 0 for weight in weights.values()):
         raise ParameterError(f"evidence is {dict(weights)} but must hold weights of at least 0.")
     chosen = {f"{name}_evidence": float(weight) for name, weight in weights.items()}
-    if not any(chosen.get(f"{name}_evidence", getattr(settings, f"{name}_evidence")) for name in EVIDENCE):
+    always = (f"{name}_evidence" for name in EVIDENCE if name != "known")
+    if not any(chosen.get(name, getattr(settings, name)) for name in always):
         raise ParameterError("evidence leaves no part of the score with a weight above 0.")
     return chosen
 

@@ -13,7 +13,7 @@ __all__ = ["EVIDENCE", "PRESETS", "Inner", "Preset", "Settings", "for_images"]
 
 Preset = Literal["default", "fast", "preprint", "released"]
 Inner = Literal["activation", "devnet", "deep-sad"]
-EVIDENCE = ("alarm", "activation", "row", "straight", "residual", "dependence")
+EVIDENCE = ("alarm", "activation", "row", "straight", "residual", "dependence", "known")
 """Kinds of evidence that a score adds up; the weight of each is a setting."""
 
 
@@ -73,7 +73,9 @@ class Settings:
         Weights in the score: of the alarm's logit, of the distance to remembered activations, to remembered
         rows (standardised, and with heavy tails straightened), and of the residual's size.
     dependence_evidence : float
-        Weight in the score of the forest's residuals.
+        Weight in the score of the residuals of the forest that predicts columns.
+    known_evidence : float
+        Weight in the score of the forest that knows the anomalies that `y` marks, if there are any.
     trim : float
         Largest share of the rows that may be left out as clear outliers before anything is learned.
     epochs, steps : tuple of int or None
@@ -125,6 +127,7 @@ class Settings:
     residual_evidence: float = 0.0
     trees: int = 0
     dependence_evidence: float = 0.0
+    known_evidence: float = 0.0
     trim: float = 0.0
     epochs: tuple[int, int, int] | None
     steps: tuple[int, int, int] | None = None
@@ -254,9 +257,10 @@ def default(features: int) -> Settings:
         residual_evidence=0.5,
         trees=200,
         dependence_evidence=2.0,
+        known_evidence=15.0,
         trim=0.03,
         epochs=None,
-        steps=(800, 120, 480),
+        steps=(200, 30, 120),
         batch_size=192,
         learning_rate=2e-3,
         weight_decay=1e-2,

@@ -71,7 +71,7 @@ class NetworkDetector(Detector):
             self.network_ = self._build(normal.shape[1]).to(device)
             self.center_, self.unit_ = self._scales(normal)
             rows, anomalies = self._tensor(normal, device), self._tensor(known, device)
-            rows = self._prepare(self.network_, rows)
+            rows = self._prepare(self.network_, rows, anomalies)
             self.history_ = train(
                 self.network_,
                 self._schedule(self.network_, len(rows), len(anomalies)),
@@ -95,7 +95,7 @@ class NetworkDetector(Detector):
         unit[~(unit > 1e-12 * np.abs(center))] = 1.0
         return center, unit
 
-    def _prepare(self, network: Any, rows: Tensor) -> Tensor:
+    def _prepare(self, network: Any, rows: Tensor, known: Tensor) -> Tensor:
         """The rows to learn from, of those believed normal: all of them unless a subclass leaves some out."""
         return rows
 

@@ -3,7 +3,7 @@
 from da3d.networks.autoencoder import AnyAutoencoder, Autoencoder, HiddenCodeAutoencoder, Where
 from da3d.networks.convolution import ConvolutionalAutoencoder, PooledAutoencoder
 from da3d.networks.evidence import Calibrated, Ellipsoid, Memory, clear_outliers
-from da3d.networks.forest import MaskedForest
+from da3d.networks.forest import KnownForest, MaskedForest
 from da3d.networks.generative import (
     Discriminator,
     Image,
@@ -34,6 +34,7 @@ __all__ = [
     "Image",
     "ImageDiscriminator",
     "ImageGenerator",
+    "KnownForest",
     "MaskedForest",
     "Memory",
     "Norm",

@@ -25,7 +25,7 @@ from da3d.detectors.dagmm import AutoencodingMixture
 from da3d.detectors.network import _FAR
 from da3d.errors import ParameterError
 from da3d.networks import Memory, Views
-from da3d.networks.forest import _DEPTH, _INNER, _LEAVES, MaskedForest
+from da3d.networks.forest import _DEPTH, _INNER, _LEAVES, KnownForest, MaskedForest, Trees
 from da3d.persistence.onnx.graph import DOUBLE, FLOAT, OPSET, Graph
 
 __all__ = ["network_score", "precise_scores"]
@@ -189,28 +189,38 @@ def _interpolated(
     return score + excess.sign() * excess.abs().log1p()
 
 
-class _MaskedForest(MaskedForest):
+class _Trees(Trees):
     """The same steps in shapes that follow the rows."""
 
     def prepare(self) -> None:
         """Flatten what is looked up."""
         self.first = torch.arange(len(self.split))
         self.splits, self.thresholds = self.split.flatten().long(), self.threshold.flatten()
-        self.values, self.chosen = self.leaves.flatten(0, 1), self.places.flatten().long()
+        self.values = self.leaves.flatten(0, 1)
 
-    def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row"]:
-        if not len(self.split):
-            return 0 * x[:, 0]
+    def reached(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row tree output"]:
         node = (x[:, :1] != x[:, :1]).long()  # zeros, as above
         for _ in range(_DEPTH):
             here = node + self.first * _INNER
             right = x.gather(1, self.splits[here]) > self.thresholds[here]
             node = 2 * node + 1 + right.long()
-        reached = self.values[node - _INNER + self.first * _LEAVES].flatten(1)
-        hidden = reached.index_select(1, self.chosen).reshape(-1, *self.places.shape)
+        return self.values[node - _INNER + self.first * _LEAVES]
+
+
+class _MaskedForest(_Trees, MaskedForest):
+    def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row"]:
+        if not len(self.split):
+            return 0 * x[:, 0]
+        values = self.reached(x).flatten(1)
+        hidden = values.index_select(1, self.places.flatten().long()).reshape(-1, *self.places.shape)
         residual = x - (hidden * self.share).sum(2)
         evidence: Tensor = self.calibrated(self._log(residual, (self.precision > 0).sum()))
         return evidence
+
+
+class _KnownForest(_Trees, KnownForest):
+    def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row"]:
+        return self.beyond_usual(self.reached(x).mean((1, 2))) if len(self.split) else 0 * x[:, 0]
 
 
 class _AutoencodingMixture(AutoencodingMixture):
@@ -239,6 +249,7 @@ class _AutoencodingMixture(AutoencodingMixture):
 
 _TWINS: dict[type[nn.Module], Any] = {
     AutoencodingMixture: _AutoencodingMixture,
+    KnownForest: _KnownForest,
     MaskedForest: _MaskedForest,
     Memory: _Memory,
     Views: _Views,
