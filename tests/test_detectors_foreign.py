@@ -73,6 +73,19 @@ class TestSklearn:
         with_known = make().fit(np.concatenate([rows, far_rows]), labels).anomaly_score(rows)
         np.testing.assert_array_equal(with_known, make().fit(rows).anomaly_score(rows))
 
+    def test_a_classifier_learns_from_known_anomalies(self, rows, far_rows):
+        detector = make_detector("sklearn:HistGradientBoostingClassifier", min_samples_leaf=2, random_state=0)
+        assert detector.uses_known_anomalies
+        named = np.r_[np.zeros(len(rows)), np.ones(len(far_rows))]
+        detector.fit(np.r_[rows, far_rows], named)
+        assert detector.anomaly_score(far_rows).min() > detector.anomaly_score(rows).max()
+        again = make_detector("sklearn:GaussianNB").fit(np.r_[rows, far_rows], named)
+        assert again.anomaly_score(far_rows).min() > again.anomaly_score(rows).max()
+
+    def test_a_classifier_needs_known_anomalies(self, rows):
+        with pytest.raises(ParameterError, match=r"RidgeClassifier is a classifier .* y marks none"):
+            make_detector("sklearn:RidgeClassifier").fit(rows)
+
     def test_in_a_pipeline(self):
         table = toy.mixed(rows=120, seed=0).frame
         detector = make_detector("sklearn:IsolationForest", n_estimators=20)
@@ -120,7 +133,7 @@ class TestNames:
         ("name", "parameters", "says"),
         [
             ("sklearn:IsolationForrest", {}, "did you mean 'sklearn:IsolationForest'"),
-            ("sklearn:LinearRegression", {}, "it has EllipticEnvelope, IsolationForest"),
+            ("sklearn:Nystroem", {}, "it has EllipticEnvelope, IsolationForest"),
             ("torch:nn", {}, "must be one of pyod, sklearn"),
             ("sklearn:LocalOutlierFactor", {}, "cannot score new rows.*novelty=True"),
             ("sklearn:OneClassSVM", {"trees": 3}, "has no parameter trees; it has cache_size"),

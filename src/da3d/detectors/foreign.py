@@ -1,7 +1,8 @@
 """Detectors of PyOD and scikit-learn, by the name of their class: a wide field to compare with.
 
 ``make_detector("pyod:ALAD", epochs=20)`` and ``make_detector("sklearn:LocalOutlierFactor", novelty=True)``
-give a detector with the face of all others. What this library promises of its own detectors beyond that (a
+give a detector with the face of all others. Classifiers of scikit-learn are there too: they learn to tell the
+known anomalies from the rows believed normal. What this library promises of its own detectors beyond that (a
 row's score does not depend on its neighbours, a second fit finds the same) is up to the class, and what it
 has learned cannot be kept in a model file.
 """
@@ -21,14 +22,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import OutlierMixin
+from sklearn.base import ClassifierMixin, OutlierMixin
 from sklearn.utils.discovery import all_estimators
 
 from da3d.detectors.standardised import Rows, Standardised
 from da3d.errors import ExtraError, ParameterError
 from da3d.seeding import seeded
 
-__all__ = ["Foreign", "is_foreign", "make_foreign"]
+__all__ = ["Foreign", "ForeignClassifier", "is_foreign", "make_foreign"]
 
 LIBRARIES = ("pyod", "sklearn")
 
@@ -78,13 +79,16 @@ class Foreign(Standardised):
         self.random_state = random_state
 
     def _learn_standardised(self, rows: Rows) -> None:
+        self._fit_model(rows)
+
+    def _fit_model(self, rows: Rows, *labels: Rows) -> None:
         kind = _class_of(self.name)
         filled = {key: self._small_seed for key in _SEEDS if key in _arguments(kind)}
         if _WIDTH in _needed(kind):
             filled[_WIDTH] = rows.shape[1]
         with _guest(self._small_seed):
             self.model_ = _made(self.name, kind, filled | dict(self.parameters or {}))
-            self.model_.fit(rows)
+            self.model_.fit(rows, *labels)
 
     def _score_standardised(self, rows: Rows) -> Rows:
         with _guest(self._small_seed):
@@ -107,6 +111,36 @@ class Foreign(Standardised):
             f"{self.name} is a detector of another library and cannot be kept in a model file, which holds "
             "data and no objects; keep its scores, or use one of da3d's own detectors."
         )
+
+
+class ForeignClassifier(Foreign):
+    """A classifier of scikit-learn that tells known anomalies, and it needs some, from normal rows.
+
+    The score is its decision function, or the probability of an anomaly where it has none. Parameters and
+    attributes are those of `Foreign`.
+    """
+
+    uses_known_anomalies = True
+
+    def _learn(self, normal: Rows, known: Rows) -> None:
+        if not len(known):
+            raise ParameterError(
+                f"{self.name} is a classifier and learns from known anomalies, but y marks none; mark some "
+                "with 1, or use a detector that needs none."
+            )
+        self._known = known
+        super()._learn(normal, known)
+        del self._known
+
+    def _learn_standardised(self, rows: Rows) -> None:
+        known = (self._known - self.mean_) / self.deviation_
+        self._fit_model(np.concatenate([rows, known]), np.repeat([0.0, 1.0], [len(rows), len(known)]))
+
+    def _score_standardised(self, rows: Rows) -> Rows:
+        with _guest(self._small_seed):
+            if hasattr(self.model_, "decision_function"):
+                return np.asarray(self.model_.decision_function(rows), dtype=np.float64)
+            return np.asarray(self.model_.predict_proba(rows)[:, 1], dtype=np.float64)
 
 
 def is_foreign(name: str) -> bool:
@@ -148,7 +182,8 @@ def make_foreign(
         )
     if missing := sorted(_needed(kind) - {_WIDTH, *parameters}):
         raise ParameterError(f"{name} needs {', '.join(missing)}, which has no default.")
-    if "y" in _needed(kind.fit):
+    tells_apart = issubclass(kind, ClassifierMixin)
+    if "y" in _needed(kind.fit) and not tells_apart:
         raise ParameterError(
             f"{name} learns from rows of two kinds, but here all rows that it sees are believed normal."
         )
@@ -158,9 +193,10 @@ def make_foreign(
     if _needed(kind) <= given.keys():
         with _guest(0):
             model = _made(name, kind, given)
-        if name.startswith("sklearn:") and not hasattr(model, "score_samples"):
+        if name.startswith("sklearn:") and not (tells_apart or hasattr(model, "score_samples")):
             raise ParameterError(f"{name} cannot score new rows with these parameters; give novelty=True.")
-    return Foreign(name, given, contamination=contamination, random_state=random_state)
+    face = ForeignClassifier if tells_apart else Foreign
+    return face(name, given, contamination=contamination, random_state=random_state)
 
 
 def _made(name: str, kind: type[Any], given: Mapping[str, Any]) -> Any:
@@ -195,8 +231,16 @@ def _class_of(name: str) -> type[Any]:
 
 def _sklearn_class(wanted: str) -> type[Any]:
     known = {name: kind for name, kind in all_estimators() if issubclass(kind, OutlierMixin)}
+    classifiers = {
+        name: kind
+        for name, kind in all_estimators("classifier")
+        if any(hasattr(kind, method) for method in ("decision_function", "predict_proba"))
+    }
+    if wanted in classifiers:
+        return classifiers[wanted]
     if wanted not in known:
-        raise _unknown("sklearn", wanted, get_close_matches(wanted, known, n=1), ", ".join(known))
+        near = get_close_matches(wanted, [*known, *classifiers], n=1)
+        raise _unknown("sklearn", wanted, near, f"{', '.join(known)}, and classifiers")
     return known[wanted]
 
 
