@@ -25,8 +25,9 @@ from da3d.detectors.dagmm import AutoencodingMixture
 from da3d.detectors.network import _FAR
 from da3d.errors import ParameterError
 from da3d.networks import Memory, Views
-from da3d.networks.forest import _DEPTH, _INNER, _LEAVES, KnownForest, MaskedForest, Trees
+from da3d.networks.forest import KnownForest, MaskedForest
 from da3d.persistence.onnx.graph import DOUBLE, FLOAT, OPSET, Graph
+from da3d.persistence.onnx.trees import column_shares, ensemble, filled_in, walked
 
 __all__ = ["network_score", "precise_scores"]
 
@@ -84,7 +85,7 @@ def _exported(model: NetworkDetector) -> Any:
     rows_seen = program.model_proto.graph.input[0].type.tensor_type.shape.dim[0]
     if not rows_seen.dim_param:
         raise RuntimeError("its operations fix the number of rows")
-    return program.model_proto
+    return filled_in(program.model_proto, _written(network))
 
 
 def _log1p() -> Any:
@@ -189,38 +190,45 @@ def _interpolated(
     return score + excess.sign() * excess.abs().log1p()
 
 
-class _Trees(Trees):
-    """The same steps in shapes that follow the rows."""
+class _MaskedForest(MaskedForest):
+    """Each column's prediction is one sum of the operator."""
 
     def prepare(self) -> None:
-        """Flatten what is looked up."""
-        self.first = torch.arange(len(self.split))
-        self.splits, self.thresholds = self.split.flatten().long(), self.threshold.flatten()
-        self.values = self.leaves.flatten(0, 1)
+        """Nothing to prepare."""
 
-    def reached(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row tree output"]:
-        node = (x[:, :1] != x[:, :1]).long()  # zeros, as above
-        for _ in range(_DEPTH):
-            here = node + self.first * _INNER
-            right = x.gather(1, self.splits[here]) > self.thresholds[here]
-            node = 2 * node + 1 + right.long()
-        return self.values[node - _INNER + self.first * _LEAVES]
+    def written(self) -> dict[str, Any]:
+        """The trees, as the operator wants them."""
+        places, share = self.places.numpy(), self.share.numpy()
+        outputs = column_shares(places, share, (len(self.split), self.leaves.shape[2]))
+        return ensemble(self, *outputs, len(places))
 
-
-class _MaskedForest(_Trees, MaskedForest):
     def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row"]:
         if not len(self.split):
             return 0 * x[:, 0]
-        values = self.reached(x).flatten(1)
-        hidden = values.index_select(1, self.places.flatten().long()).reshape(-1, *self.places.shape)
-        residual = x - (hidden * self.share).sum(2)
+        residual = x - walked(x, id(self), len(self.places))
         evidence: Tensor = self.calibrated(self._log(residual, (self.precision > 0).sum()))
         return evidence
 
 
-class _KnownForest(_Trees, KnownForest):
+class _KnownForest(KnownForest):
+    """All trees have an equal share in one sum."""
+
+    def prepare(self) -> None:
+        """Nothing to prepare."""
+
+    def written(self) -> dict[str, Any]:
+        """The trees, as the operator wants them."""
+        count = len(self.split)
+        return ensemble(self, np.zeros((count, 1), np.int64), np.full((count, 1), 1 / count, np.float32), 1)
+
     def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row"]:
-        return self.beyond_usual(self.reached(x).mean((1, 2))) if len(self.split) else 0 * x[:, 0]
+        return self.beyond_usual(walked(x, id(self), 1)[:, 0]) if len(self.split) else 0 * x[:, 0]
+
+
+def _written(network: nn.Module) -> dict[int, dict[str, Any]]:
+    """All trees of a network, by the numbers under which they have a place in its graph."""
+    forests = (each for each in network.modules() if isinstance(each, _MaskedForest | _KnownForest))
+    return {id(forest): forest.written() for forest in forests if len(forest.split)}
 
 
 class _AutoencodingMixture(AutoencodingMixture):
