@@ -409,7 +409,7 @@ class DA3D(NetworkDetector):
     ----------
     preset : {"default", "fast", "preprint", "released"}
         ``"preprint"`` is the paper's text and Table 3, ``"released"`` the authors' later code, both with
-        their full budget of hundreds of epochs; ``"default"`` repairs their known faults and ends in minutes,
+        their full budget of hundreds of epochs; ``"default"`` repairs their known faults and ends in seconds,
         ``"fast"`` is what of its score needs no network.
     widths : sequence of int, optional
         Layers of the encoder; the last is the code. The decoder mirrors them.
