@@ -68,8 +68,10 @@ bench: .venv/ready  ## speed, as medians and spread, into the tables of docs/per
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/serve.py
 	test -z "$$DA3D_DATA" || $(BIN)/python benchmarks/fit_budget.py --all-rows
 	test -z "$$DA3D_DATA" || $(BIN)/python benchmarks/beside_pyod.py
+	test -z "$$DA3D_DATA" || $(BIN)/python benchmarks/onnx_model.py
 	$(BIN)/python benchmarks/common.py
 
 clean:

@@ -1,17 +1,13 @@
-"""How far ONNX files lie from their pipelines, how fast they score, and how soon ``da3d score`` ends.
+"""How far ONNX files lie from their pipelines, and how fast both score, on every table at hand.
 
-For each table: fit on its first rows, export, score other rows of it with both, one thread each. Then the
-wall and CPU time of the whole command on 1 000 rows, with the model file and with the ONNX file.
+For each data set: fit on normal rows, export, score the test rows with both, one thread each. Needs the data
+folder that ``DA3D_DATA`` names; data sets that are not there are left out.
 
-Run: ``python benchmarks/onnx_model.py TABLE... [--rows N] [--drop COLUMN...] [--detector NAME]``; a table is
-a CSV, Parquet or JSON-lines file, or a NumPy archive with an array ``X``.
+Run: ``python benchmarks/onnx_model.py [--data NAME...] [--rows N] [--detector NAME]``.
 """
 
 import argparse
 import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -20,27 +16,54 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from common import keep
 
-from da3d import AnomalyPipeline, save
+from da3d import AnomalyPipeline
+from da3d.datasets import load_dataset
+from da3d.datasets.splits import official, one_class
 from da3d.detectors import make_detector
+from da3d.errors import DA3DError
 from da3d.persistence import onnx
-from da3d.preprocessing import read_table
 
-HEAD = (
-    f"{'table':<34}{'columns':>8}{'rows':>7}{'fit s':>7}{'export s':>9}{'relative':>10}{'p-value':>9}"
-    f"{'alarms':>7}{'torch rows/s':>14}{'ONNX rows/s':>13}"
+TABLES = [
+    "nsl_kdd",
+    "mammography",
+    "census_income",
+    "unsw_nb15_part",
+    "creditcard_part",
+    "kddcup99",
+    "breast_cancer",
+]
+CAPTION = (
+    "The default detector, fitted on at most {rows} normal rows and exported: largest difference of scores, "
+    "relative to 1 + |score|, and of p-values, verdicts that differ, and rows per CPU second, one thread."
 )
+HEAD = [
+    "",
+    "columns",
+    "rows scored",
+    "scores",
+    "p-values",
+    "verdicts",
+    "torch, rows/s",
+    "ONNX Runtime, rows/s",
+]
 
 
-def table_of(path: Path, drop: list[str]) -> pd.DataFrame:
-    """A table in a file, without some columns, its rows in a random order that is always the same."""
-    if path.suffix == ".npz":
-        with np.load(path) as arrays:
-            values = arrays["X"]
-        frame = pd.DataFrame(values.reshape(len(values), -1)).rename(columns=str)
-    else:
-        frame = read_table(path).drop(columns=drop, errors="ignore")
-    return frame.sample(frac=1, random_state=0).reset_index(drop=True)
+def at_hand() -> list[str]:
+    """The mixed tables and all of ADBench's."""
+    folder = Path(os.environ["DA3D_DATA"]) / "adbench"
+    return TABLES + [
+        f"adbench/{path.stem.partition('_')[2].lower()}" for path in sorted(folder.glob("*.npz"))
+    ]
+
+
+def parts(name: str, most: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows to fit on and rows to score."""
+    table = load_dataset(name)
+    split = official(table, 0) if table.test is not None else one_class(table, 0)
+    train, test = (part.sample(frac=1, random_state=0)[:most] for part in (split.train, split.test))
+    return train, test
 
 
 def rate(score, rows: pd.DataFrame) -> tuple[np.ndarray, float]:
@@ -53,64 +76,40 @@ def rate(score, rows: pd.DataFrame) -> tuple[np.ndarray, float]:
     return scores, len(rows) / sorted(taken)[1]
 
 
-def compare(path: Path, frame: pd.DataFrame, arguments: argparse.Namespace, folder: Path) -> AnomalyPipeline:
-    """One line of the table."""
-    learned, other = frame[: arguments.rows], frame[arguments.rows : 3 * arguments.rows]
-    detector = make_detector(arguments.detector)
-    begin = time.process_time()
-    pipeline = AnomalyPipeline(detector, random_state=0).fit(learned)
-    fitted = time.process_time()
-    onnx.export(pipeline, folder / "model.onnx")
-    exported = time.process_time()
-    model = onnx.load(folder / "model.onnx")
-    other = other if len(other) else learned
-    wanted, by_torch = rate(pipeline.anomaly_score, other)
-    found, by_onnx = rate(model.anomaly_score, other)
-    apart = np.abs(found - wanted) / (1 + np.abs(wanted))
+def compare(name: str, most: int, detector: str, folder: Path) -> tuple[list[str], list[float]]:
+    """One line of the table, and its numbers."""
+    train, test = parts(name, most)
+    pipeline = AnomalyPipeline(make_detector(detector), random_state=0).fit(train)
+    model = onnx.load(onnx.export(pipeline, folder / "model.onnx"))
+    wanted, by_torch = rate(pipeline.anomaly_score, test)
+    found, by_onnx = rate(model.anomaly_score, test)
+    apart = float((np.abs(found - wanted) / (1 + np.abs(wanted))).max())
     ours, theirs = model.judge(found), pipeline.judge(wanted)
     p_value = float(np.abs(ours["p_value"] - theirs["p_value"]).max())
     flips = int((ours["is_anomaly"] != theirs["is_anomaly"]).sum())
-    print(
-        f"{path.stem:<34}{frame.shape[1]:>8}{len(other):>7}{fitted - begin:>7.1f}{exported - fitted:>9.1f}"
-        f"{apart.max():>10.1g}{p_value:>9.1g}{flips:>7}{by_torch:>14.0f}{by_onnx:>13.0f}",
-        flush=True,
-    )
-    return pipeline
-
-
-def command(model: Path, table: Path, output: Path) -> None:
-    """Wall and CPU seconds of ``da3d score`` as a process of its own, the best of five."""
-    taken = []
-    for _ in range(5):
-        before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        line = [sys.executable, "-m", "da3d", "score", model, table, "-o", output, "--quiet"]
-        subprocess.run([str(part) for part in line], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        wall, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        taken.append((wall, cpu))
-    wall, cpu = min(taken)
-    print(f"da3d score {model.name}, 1000 rows: {wall:.2f} s wall, {cpu:.2f} s CPU")
+    line = [name, f"{train.shape[1]}", f"{len(test):,}", f"{apart:.1e}", f"{p_value:.1e}", f"{flips}"]
+    print(*line, flush=True)
+    return [*line, f"{by_torch:,.0f}", f"{by_onnx:,.0f}"], [apart, p_value, flips, by_torch, by_onnx]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tables", nargs="+", type=Path)
-    parser.add_argument("--rows", type=int, default=2000, help="rows to fit on")
-    parser.add_argument("--drop", nargs="*", default=["label", "class", "difficulty"])
+    parser.add_argument("--data", nargs="*")
+    parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--detector", default="da3d")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    print(HEAD)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        for path in arguments.tables:
-            frame = table_of(path, arguments.drop)
-            pipeline = compare(path, frame, arguments, folder)
-        save(pipeline, folder / "model.da3d")
-        frame[:1000].to_csv(folder / "rows.csv", index=False)
-        for model in ("model.onnx", "model.da3d"):
-            command(folder / model, folder / "rows.csv", folder / "out.csv")
+    lines, samples = [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.data or at_hand():
+            try:
+                line, samples[name] = compare(name, arguments.rows, arguments.detector, Path(folder))
+            except DA3DError as error:
+                print(f"{name} is left out: {error}")
+            else:
+                lines.append(line)
+    keep("onnx", CAPTION.format(rows=arguments.rows), HEAD, lines, samples)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Rows per second and latency of the service on this machine, beside the same rows scored in the process.
 
+In the process: by the pipeline, by its ONNX file, and by ONNX Runtime's call alone, on arrays made before.
+
 Every answer of the service is compared with the offline scores. The client runs on the same cores as the
 service and takes its share of them.
 
@@ -21,15 +23,24 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pandas as pd
 import torch
+from common import keep
 
 from da3d import AnomalyPipeline, load, save
 from da3d.datasets import toy
 from da3d.detectors import make_detector
+from da3d.persistence.onnx.model import _values
 
 BATCHES = (1, 32, 1000)
 CONCURRENCY = 8
-HEAD = f"{'':<34}{'batch':>6}{'rows/s':>10}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms/row':>12}  largest difference"
+HEAD = ["", "rows at a time", "rows/s", "p50 ms", "p99 ms", "CPU ms per row", "largest difference"]
+CAPTION = (
+    "Scoring a mixed table of {columns} columns with the default detector, {clients} clients on the same two "
+    "cores as the service, {seconds:g} seconds each; differences are to the offline scores."
+)
+lines: list[list[str]] = []
+samples: dict[str, list[float]] = {}
 
 
 def show(
@@ -37,8 +48,13 @@ def show(
 ) -> None:
     """One line of the table; `cpu` in seconds, of the service alone."""
     p50, p99 = statistics.median(taken) * 1e3, float(np.quantile(taken, 0.99)) * 1e3
-    numbers = f"{rows / seconds:>10.0f}{p50:>9.1f}{p99:>9.1f}{cpu / rows * 1e3:>12.3f}"
-    print(f"{name:<34}{batch:>6}{numbers}  {apart:.1g}", flush=True)
+    numbers = [rows / seconds, p50, p99, cpu / rows * 1e3, apart]
+    rate, *times, difference = numbers
+    lines.append(
+        [name, f"{batch:,}", f"{rate:,.0f}", *(f"{each:,.2f}" for each in times), f"{difference:.1e}"]
+    )
+    samples[f"{name}, {batch}"] = numbers
+    print(*lines[-1], sep="  ", flush=True)
 
 
 def in_process(name, score, table, offline, seconds):
@@ -168,24 +184,35 @@ def main() -> None:
     pipeline = AnomalyPipeline(make_detector(arguments.detector, **budget), random_state=0).fit(normal)
     table = toy.mixed(rows=4000, anomalies=200, seed=1).frame
     rows = json.loads(table.to_json(orient="records", date_format="iso", double_precision=15))
-    print(
-        f"{arguments.detector}, {table.shape[1]} columns, {CONCURRENCY} clients, {arguments.seconds:g} s each"
-    )
-    print(HEAD)
     with tempfile.TemporaryDirectory() as folder:
         model = save(pipeline, Path(folder) / "model.da3d")
         offline = load(model).anomaly_score(table)
         in_process("in the process", pipeline.anomaly_score, table, offline, arguments.seconds)
         exported = export(pipeline, Path(folder) / "model.onnx")
         if exported is not None:
-            in_process(
-                "in the process, ONNX Runtime", exported.anomaly_score, table, offline, arguments.seconds
-            )
+            in_process("in the process, ONNX file", exported.anomaly_score, table, offline, arguments.seconds)
+            bare_calls(exported, table, offline, arguments.seconds)
         alone = "service, each request alone"
         over_http(alone, model, rows, offline, arguments.seconds, batch_rows=0, most=32)
         for workers in arguments.workers:
             name = f"service, workers: {workers}"
             over_http(name, model, rows, offline, arguments.seconds, workers=workers)
+    caption = CAPTION.format(columns=table.shape[1], clients=CONCURRENCY, seconds=arguments.seconds)
+    keep("service", caption, HEAD, lines, samples)
+
+
+def bare_calls(exported, table, offline, seconds):
+    """ONNX Runtime's own call, with the arrays that it wants made beforehand."""
+    places = pd.Series(np.arange(len(table)), index=table.index)
+    fed = {each["name"]: _values(table[each["column"]], each) for each in exported._inputs}
+
+    def score(part):
+        rows = slice(places[part.index[0]], places[part.index[-1]] + 1)
+        return exported._session.run(["anomaly_score"], {name: values[rows] for name, values in fed.items()})[
+            0
+        ]
+
+    in_process("in the process, bare call", score, table, offline, seconds)
 
 
 def export(pipeline, path):
