@@ -2,7 +2,7 @@
 
 Half of the normal rows train. The others and all anomalies are divided in two: a table in which someone looks
 at the strangest rows, and one that tests. Run ``python examples/feedback_gain.py [--data NAME] [--seeds N]``;
-it needs the data set (``da3d datasets`` says where from) and some twenty seconds for the three fits of a seed.
+it needs the data set (``da3d datasets`` says where from) and twenty seconds for the three fits of a seed.
 """
 
 import argparse
