@@ -4,6 +4,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from da3d.networks import KnownForest, MaskedForest
 from da3d.networks.forest import _column_tree, _label_tree, _take_turns
+from da3d.networks.trees import outside_bags
 from da3d.seeding import seeded
 
 
@@ -148,3 +149,11 @@ def test_columns_take_turns():
     counts = turns.flatten().bincount(minlength=7)
     assert counts.max() - counts.min() <= 1
     assert all(len(set(row.tolist())) == 2 for row in turns)
+
+
+def test_rows_are_judged_by_trees_that_did_not_learn_from_them():
+    bags = [torch.tensor([0, 3, 9000]), torch.tensor([1, 2, 6])]
+    judged, outside = outside_bags(9001, bags)
+    assert len(judged) <= 4096
+    for row, trees in zip(judged.tolist(), outside.tolist(), strict=True):
+        assert trees == [row not in bag for bag in map(torch.Tensor.tolist, bags)]

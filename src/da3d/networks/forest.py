@@ -2,79 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from da3d.networks.evidence import Calibrated
+from da3d.networks.trees import BAG, DEPTH, Trees, as_tensors, draw_bags, outside_bags
 
-__all__ = ["KnownForest", "MaskedForest", "Trees"]
+__all__ = ["KnownForest", "MaskedForest"]
 
-Array = NDArray[Any]
-
-_DEPTH = 8
-_INNER, _LEAVES = 2**_DEPTH - 1, 2**_DEPTH
 _HIDDEN = 4  # most columns that one tree predicts, and about a sixth of them in narrower tables
-_BAG = 512  # so few that a handful of polluting rows gets no leaf of its own
-_JUDGED = 4096  # rows whose out-of-bag predictions tell what is usual
 _USUAL = 0.9  # share of normal rows that known anomalies leave as they are
 _CANDIDATES = 48  # most columns among which a split is chosen
-
-
-class Trees(nn.Module):
-    """Regression trees of one depth, learned by scikit-learn, kept as tensors so that every device has them.
-
-    They have no slope.
-
-    Parameters
-    ----------
-    trees : int
-        How many; 0 switches them off.
-    """
-
-    def __init__(self, trees: int) -> None:
-        super().__init__()
-        self.trees = trees
-        self.split: Tensor
-        self.threshold: Tensor
-        self.leaves: Tensor
-        self.register_buffer("split", torch.zeros(0, _INNER, dtype=torch.int32))
-        self.register_buffer("threshold", torch.zeros(0, _INNER))
-        self.register_buffer("leaves", torch.zeros(0, _LEAVES, 0))
-
-    def plant(self, grown: Sequence[tuple[Tensor, Tensor, Tensor]]) -> None:
-        """Keep trees, each given by its split columns, thresholds and leaves."""
-        device = self.threshold.device
-        parts = (torch.stack(part).to(device) for part in zip(*grown, strict=True))
-        self.split, self.threshold, self.leaves = parts
-
-    def reached(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row tree output"]:
-        """What every tree says of every row."""
-        # Flat int32 places, since lookups by them take half the time of any other way.
-        trees = torch.arange(len(self.split), dtype=torch.int32, device=x.device)
-        rows = torch.arange(len(x), dtype=torch.int32, device=x.device)[:, None] * x.shape[1]
-        cells, split, threshold = x.flatten(), self.split.flatten(), self.threshold.flatten()
-        first = trees * _INNER
-        node = first.expand(len(x), len(trees))
-        for _ in range(_DEPTH):
-            here = node.flatten()
-            column = split.index_select(0, here).view_as(node)
-            right = cells.index_select(0, (rows + column).flatten()) > threshold.index_select(0, here)
-            node = torch.add(1 - first, node, alpha=2) + right.view_as(node)
-        leaf = node - first - _INNER + trees * _LEAVES
-        return self.leaves.flatten(0, 1).index_select(0, leaf.flatten()).view(*leaf.shape, -1)
-
-    def _load_from_state_dict(self, state: Mapping[str, Any], prefix: str, *rest: Any) -> None:
-        # How large the arrays are is only known once the trees have been grown.
-        for name, held in self.named_buffers(recurse=False):
-            if prefix + name in state:
-                setattr(self, name, torch.empty_like(state[prefix + name], device=held.device))
-        super()._load_from_state_dict(state, prefix, *rest)
 
 
 class MaskedForest(Trees):
@@ -114,7 +54,7 @@ class MaskedForest(Trees):
         if not self.trees or hidden < 1 or len(x) < 4:
             return
         outputs = _take_turns(varied, self.trees, hidden)
-        bags = _bags(len(x), self.trees)
+        bags = draw_bags(len(x), self.trees)
         rows = x.cpu()
         self.plant([_column_tree(rows[bag], varied, out) for bag, out in zip(bags, outputs, strict=True)])
         self.places, self.share = (part.to(x.device) for part in _places(outputs, x.shape[1]))
@@ -131,7 +71,7 @@ class MaskedForest(Trees):
 
     def _calibrate(self, x: Tensor, bags: list[Tensor], outputs: Int[Tensor, "tree hidden"]) -> None:
         """Fit precisions and the usual evidence to predictions of trees that did not learn from a row."""
-        judged, outside = _outside(len(x), bags)
+        judged, outside = outside_bags(len(x), bags)
         x, outside = x[judged.to(x.device)], outside.to(x)
         values = self.reached(x)
         total, count = torch.zeros_like(x), torch.zeros_like(x)
@@ -171,10 +111,10 @@ class KnownForest(Trees):
         """Grow the trees, and take what normal rows stay below from rows outside their bags."""
         if not self.trees or not len(known) or len(x) < 4:
             return
-        bags = _bags(len(x), self.trees)
+        bags = draw_bags(len(x), self.trees)
         rows, anomalies = x.cpu(), known.cpu()
         self.plant([_label_tree(rows[bag], anomalies) for bag in bags])
-        judged, outside = _outside(len(x), bags)
+        judged, outside = outside_bags(len(x), bags)
         said, outside = self.reached(x[judged.to(x.device)])[:, :, 0], outside.to(x)
         answers = (said * outside).sum(1) / outside.sum(1).clamp_min(1)
         self.usual.copy_(answers.quantile(_USUAL).clamp_max(0.99))
@@ -188,22 +128,6 @@ class KnownForest(Trees):
     def beyond_usual(self, answers: Float[Tensor, "row"]) -> Float[Tensor, "row"]:
         """How far mean answers are above those of normal rows."""
         return (answers - self.usual).clamp_min(0) / (1 - self.usual)
-
-
-def _bags(rows: int, trees: int) -> list[Int[Tensor, "row"]]:
-    """Which rows each tree learns from."""
-    return [torch.randperm(rows)[: min(_BAG, round(0.63 * rows))] for _ in range(trees)]
-
-
-def _outside(
-    rows: int, bags: list[Int[Tensor, "row"]]
-) -> tuple[Int[Tensor, "judged"], Bool[Tensor, "judged tree"]]:
-    """Places of the rows to judge by, and which trees did not learn from each."""
-    judged = torch.arange(rows)[:: -(-rows // _JUDGED)]
-    outside = torch.ones(rows, len(bags), dtype=torch.bool)
-    for tree, bag in enumerate(bags):
-        outside[bag, tree] = False
-    return judged, outside[judged]
 
 
 def _take_turns(columns: Int[Tensor, "column"], trees: int, hidden: int) -> Int[Tensor, "tree hidden"]:
@@ -229,49 +153,25 @@ def _column_tree(rows: Tensor, varied: Tensor, out: Tensor) -> tuple[Tensor, Ten
 
     shown = varied[~torch.isin(varied, out)]
     model = DecisionTreeRegressor(
-        max_depth=_DEPTH,
+        max_depth=DEPTH,
         min_samples_leaf=3,
         max_features=min(len(shown), _CANDIDATES),
         random_state=int(torch.randint(2**31, ())),
     ).fit(rows[:, shown].numpy(), rows[:, out].numpy())
-    return _as_tensors(model.tree_, shown)
+    return as_tensors(model.tree_, shown)
 
 
 def _label_tree(normal: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A tree that tells known anomalies, drawn with replacement, from normal rows."""
     from sklearn.tree import ExtraTreeRegressor
 
-    known = known[torch.randint(len(known), (min(_BAG, len(known)),))]
+    known = known[torch.randint(len(known), (min(BAG, len(known)),))]
     labels = np.repeat([0.0, 1.0], [len(normal), len(known)])
     weights = np.repeat([1 / len(normal), 1 / len(known)], [len(normal), len(known)])
     model = ExtraTreeRegressor(
-        max_depth=_DEPTH, max_features="sqrt", random_state=int(torch.randint(2**31, ()))
+        max_depth=DEPTH, max_features="sqrt", random_state=int(torch.randint(2**31, ()))
     ).fit(torch.cat([normal, known]).numpy(), labels, sample_weight=weights)
-    return _as_tensors(model.tree_, torch.arange(normal.shape[1]))
-
-
-def _as_tensors(tree: Any, columns: Int[Tensor, "column"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Node i has the children 2i + 1 and 2i + 2; unused nodes lead to the left."""
-    split, threshold, leaves = (torch.from_numpy(part) for part in _as_arrays(tree))
-    return columns[split].int() * torch.isfinite(threshold), threshold, leaves
-
-
-def _as_arrays(tree: Any) -> tuple[Array, Array, Array]:
-    """Split columns, thresholds and leaves of scikit-learn's tree, filled up to its full depth.
-
-    A node that the tree lacks sends every row to the left, below the leaf that stands in its place.
-    """
-    split = np.zeros(_INNER, dtype=np.int64)
-    threshold = np.full(_INNER, np.inf, dtype=np.float32)
-    level = np.zeros(1, dtype=np.int64)  # the tree's nodes from left to right; a leaf is its own left child
-    for depth in range(_DEPTH):
-        inner = tree.children_left[level] >= 0
-        here = slice(2**depth - 1, 2 ** (depth + 1) - 1)
-        split[here] = np.where(inner, tree.feature[level], 0)
-        threshold[here] = np.where(inner, tree.threshold[level], np.inf)
-        left = np.where(inner, tree.children_left[level], level)
-        level = np.stack([left, np.where(inner, tree.children_right[level], level)], 1).flatten()
-    return split, threshold, tree.value[level, :, 0].astype(np.float32)
+    return as_tensors(model.tree_, torch.arange(normal.shape[1]))
 
 
 def _places(outputs: Int[Tensor, "tree hidden"], features: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import helper
 from torch import Tensor
 
-from da3d.networks.forest import _INNER, Trees
+from da3d.networks.trees import INNER, Trees
 from da3d.persistence.onnx.graph import ML_OPSET
 
 __all__ = ["column_shares", "ensemble", "filled_in", "walked"]
@@ -79,16 +79,16 @@ def ensemble(
             own = len(nodes) - first
             if parent >= 0:
                 nodes[parent] = _with_child(nodes[parent], own, right)
-            while place < _INNER and not np.isfinite(threshold[tree, place]):
+            while place < INNER and not np.isfinite(threshold[tree, place]):
                 place = 2 * place + 1  # a node that the tree lacks sends every row to the left
-            if place < _INNER:
+            if place < INNER:
                 here = len(nodes)
                 column, limit = int(split[tree, place]), float(threshold[tree, place])
                 nodes.append((tree, own, column, limit, "BRANCH_LEQ", 0, 0))
                 waiting += [(2 * place + 2, here, True), (2 * place + 1, here, False)]
             else:
                 nodes.append((tree, own, 0, 0.0, "LEAF", 0, 0))
-                values = leaves[tree, place - _INNER] * shares[tree]
+                values = leaves[tree, place - INNER] * shares[tree]
                 weights += [
                     (tree, own, int(target), float(value))
                     for target, value in zip(targets[tree], values, strict=True)
