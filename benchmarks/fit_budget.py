@@ -102,7 +102,7 @@ def curve(names: list[str], scales: list[float], rows: int, seeds: int) -> None:
 def main() -> None:
     """Measure and keep both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scales", type=float, nargs="+", default=[0.1, 0.25, 0.5, 1.0, 2.0])
+    parser.add_argument("--scales", type=float, nargs="+", default=[0.25, 0.5, 1.0, 2.0, 4.0])
     parser.add_argument("--data", nargs="*", default=SETS)
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, default=3)
