@@ -39,7 +39,8 @@ def fit(
     quality: Annotated[
         str | None,
         typer.Option(
-            metavar="Q", help="Of the default detector: fast (no networks, seconds) or balanced (a minute)."
+            metavar="Q",
+            help="Of the default detector: fast (no networks, about a second) or balanced (some seconds).",
         ),
     ] = None,
     param: Annotated[

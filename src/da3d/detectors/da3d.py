@@ -13,7 +13,7 @@ of a row or of a code, ``C`` the critic, ``D`` the autoencoder's discriminator, 
     L_{critic}         &= E[C(G(n))] + E[C(enc(x))] - 2\,E[C(h)]            &h \sim N(0, \sigma^2)
 
 The first three train the autoencoder alone, the others the double-adversarial game on top of it. Only the
-autoencoder and the alarm are used to score.
+autoencoder and the alarm are used to score; the default preset adds other evidence.
 
 References
 ----------
@@ -134,7 +134,7 @@ class DoubleAdversarial(nn.Module):
     # ---- scoring
 
     def forward(self, x: Rows) -> Scores:
-        """Strangeness of raw rows: the alarm's logit, or the weighted mean of all evidence."""
+        """Strangeness of raw rows: the alarm's logit, or the weighted sum of all evidence."""
         s = self.settings
         if not s.trace:
             return self.alarm_of(self.view(x))
@@ -428,7 +428,7 @@ class DA3D(NetworkDetector):
     sigma : float, optional
         Standard deviation of the wide Gaussian and of simple counterexamples, > 0.
     known_share : float, optional
-        Known anomalies per normal row in a batch, if `y` marks any.
+        Known anomalies per normal row in the alarm's batches, if `y` marks any.
     evidence : mapping of str to float, optional
         Weights in the score, by the names ``alarm``, ``activation``, ``row``, ``straight``, ``residual``,
         ``dependence`` and ``known``; those left out keep the preset's weight. Only for presets that add up
@@ -556,12 +556,13 @@ class DA3D(NetworkDetector):
     def uses_known_anomalies(self) -> bool:
         """Whether `y` changes what is learned: not if neither the alarm nor likeness to them counts."""
         weights = {"alarm": float(self.preset != "fast"), "known": 1.0} | dict(self.evidence or {})
-        return weights["alarm"] > 0 or weights["known"] > 0
+        taught = self.known_share is None or self.known_share > 0
+        return (taught and weights["alarm"] > 0) or weights["known"] > 0
 
     @property
     def smooth(self) -> bool:
         """Whether the fitted score changes along its slope only: not if trees take part in it."""
-        return not self.settings_.trees
+        return not (self.settings_.trees or len(self.network_.by_known.split))
 
     def _build(self, features: int) -> DoubleAdversarial:
         self.settings_ = self._resolve(features)
@@ -652,7 +653,9 @@ def _evidence(weights: Mapping[str, float], settings: Settings) -> dict[str, flo
     chosen = {f"{name}_evidence": float(weight) for name, weight in weights.items()}
     always = (f"{name}_evidence" for name in EVIDENCE if name != "known")
     if not any(chosen.get(name, getattr(settings, name)) for name in always):
-        raise ParameterError("evidence leaves no part of the score with a weight above 0.")
+        raise ParameterError(
+            "evidence leaves no part of the score with a weight above 0, known anomalies left aside."
+        )
     return chosen
 
 

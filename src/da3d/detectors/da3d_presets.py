@@ -75,7 +75,7 @@ class Settings:
     dependence_evidence : float
         Weight in the score of the residuals of the forest that predicts columns.
     known_evidence : float
-        Weight in the score of the forest that knows the anomalies that `y` marks, if there are any.
+        Weight in the score of likeness to the anomalies that `y` marks; without any it adds nothing.
     trim : float
         Largest share of the rows that may be left out as clear outliers before anything is learned.
     epochs, steps : tuple of int or None
@@ -149,7 +149,8 @@ def for_images(settings: Settings) -> Settings:
     """The same preset for rows of pixels: one scale for all of them, the authors' convolutions if faithful.
 
     The authors' code has the big alarm and batches of 256 for images; the default stays dense, and has no
-    further views, since pixels have no shapes to straighten, and no trees, since they are too many for them.
+    further views, since pixels have no shapes to straighten, and no
+    trees that predict one pixel from others, of which there are too many.
     """
     if settings.views == ("minmax",):
         return replace(settings, convolutional=True, alarm_widths=_BIG, batch_size=256)
@@ -272,7 +273,7 @@ def default(features: int) -> Settings:
 
 
 def fast(features: int) -> Settings:
-    """What of the default's score needs no network: distances to rows and the forest."""
+    """What of the default's score needs no network: distances to rows and the forests."""
     return replace(
         default(features),
         alarm_evidence=0.0,

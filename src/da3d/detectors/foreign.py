@@ -114,7 +114,7 @@ class Foreign(Standardised):
 
 
 class ForeignClassifier(Foreign):
-    """A classifier of scikit-learn that tells known anomalies, and it needs some, from normal rows.
+    """A classifier of scikit-learn that learns to tell known anomalies from normal rows; it needs some.
 
     The score is its decision function, or the probability of an anomaly where it has none. Parameters and
     attributes are those of `Foreign`.
@@ -185,7 +185,7 @@ def make_foreign(
     tells_apart = issubclass(kind, ClassifierMixin)
     if "y" in _needed(kind.fit) and not tells_apart:
         raise ParameterError(
-            f"{name} learns from rows of two kinds, but here all rows that it sees are believed normal."
+            f"{name} learns from rows of two kinds, which only classifiers of scikit-learn can do here."
         )
     quiet = {"verbose": 0} if "verbose" in known and name.startswith("pyod:") else {}
     defaults = {key: value for key, value in known.items() if key not in (*_SEEDS, *_needed(kind))}

@@ -16,9 +16,9 @@ __all__ = ["BAG", "DEPTH", "INNER", "LEAVES", "Trees", "as_tensors", "draw_bags"
 Array = NDArray[Any]
 
 DEPTH = 8
-"""Questions from a tree's root to any of its leaves; further down its nodes lead to the left."""
+"""Questions from a tree's root to any leaf; where it ends earlier, the missing nodes lead to the left."""
 INNER, LEAVES = 2**DEPTH - 1, 2**DEPTH
-"""Nodes and leaves of a tree."""
+"""Inner nodes and leaves of a tree."""
 BAG = 512
 """Most rows that a tree learns from: so few that a handful of polluting rows gets no leaf of its own."""
 
@@ -26,7 +26,7 @@ _JUDGED = 4096  # rows whose out-of-bag predictions tell what is usual
 
 
 class Trees(nn.Module):
-    """Regression trees of one depth, learned by scikit-learn, kept as tensors so that every device has them.
+    """Regression trees of one depth, learned by scikit-learn, kept as tensors so that they score anywhere.
 
     They have no slope.
 
@@ -96,7 +96,7 @@ def outside_bags(
 
 
 def as_tensors(tree: Any, columns: Int[Tensor, "column"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Node i has the children 2i + 1 and 2i + 2; unused nodes lead to the left."""
+    """scikit-learn's tree as split columns, thresholds, leaves; node i has the children 2i + 1 and 2i + 2."""
     split, threshold, leaves = (torch.from_numpy(part) for part in _as_arrays(tree))
     return columns[split].int() * torch.isfinite(threshold), threshold, leaves
 

@@ -48,7 +48,7 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         Cloned before it is fitted; `detectors.default_detector(quality)` if left out.
     quality : {"fast", "balanced"}, optional
         Which default detector, if none is given; "balanced" if left out. ``"fast"`` leaves out the networks:
-        it fits in seconds instead of a minute, and docs/methods/da3d.md says what that costs.
+        it fits in about a second instead of some seven, and docs/methods/da3d.md says what that costs.
     encoder : TableEncoder, optional
         Cloned before it is fitted.
     threshold : Threshold, optional
@@ -342,8 +342,9 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         """Say which columns make rows strange, and which normal row each is most like.
 
         A row is compared with the remembered normal row that is most like it. What lies between their scores
-        is divided among the columns: by integrated gradients if the detector is a network, else by switching
-        columns from one row to the other in random orders (`da3d.pipeline.attribute` has the equations).
+        is divided among the columns: by integrated gradients if the detector is a network without trees, else
+        by switching columns from one row to the other in random orders (`da3d.pipeline.attribute` has the
+        equations).
         Explaining a row takes tens to hundreds of passes of the detector.
 
         Parameters

@@ -1,7 +1,8 @@
 """Network detectors as graphs: features -> score, by torch's own exporter.
 
 ONNX lacks a few operators that the networks use, and has no loops that are worth their cost. The modules that
-need them are replaced, in a copy of the network, by ones that compute the same without.
+need them are replaced, in a copy of the network, by ones that compute the same without. Forests become ONNX's
+own operator for trees.
 """
 
 from __future__ import annotations
@@ -191,7 +192,7 @@ def _interpolated(
 
 
 class _MaskedForest(MaskedForest):
-    """Each column's prediction is one sum of the operator."""
+    """Each column's prediction is one sum of ONNX's operator for trees."""
 
     def prepare(self) -> None:
         """Nothing to prepare."""
@@ -211,7 +212,7 @@ class _MaskedForest(MaskedForest):
 
 
 class _KnownForest(KnownForest):
-    """All trees have an equal share in one sum."""
+    """All trees have an equal share in one sum of ONNX's operator for trees."""
 
     def prepare(self) -> None:
         """Nothing to prepare."""

@@ -21,9 +21,10 @@ _OPERATOR, _PLACE = "TreeEnsembleRegressor", "forest"
 
 
 def walked(x: Float[Tensor, "row feature"], forest: int, targets: int) -> Float[Tensor, "row target"]:
-    """A place in the graph for what the trees of a forest, called by a number, add up to for rows.
+    """A node of the graph, still empty, that adds up what a forest's trees say of each row.
 
-    torch's exporter takes half a minute for the lists of a forest, so they come later, with `filled_in`.
+    The number of the forest is that by which `filled_in` finds the node. torch's exporter would take half a
+    minute for the lists of a forest, so they come later.
     """
     return torch.onnx.ops.symbolic(
         f"ai.onnx.ml::{_OPERATOR}",
