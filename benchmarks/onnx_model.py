@@ -3,7 +3,8 @@
 For each data set: fit on normal rows, export, score the test rows with both, one thread each. Needs the data
 folder that ``DA3D_DATA`` names; data sets that are not there are left out.
 
-Run: ``python benchmarks/onnx_model.py [--data NAME...] [--rows N] [--detector NAME]``.
+Run: ``python benchmarks/onnx_model.py [--data NAME...] [--rows N] [--detector NAME]``; only a run with neither
+data nor detector is kept.
 """
 
 import argparse
@@ -109,7 +110,8 @@ def main() -> None:
                 print(f"{name} is left out: {error}")
             else:
                 lines.append(line)
-    keep("onnx", CAPTION.format(rows=arguments.rows), HEAD, lines, samples)
+    if not arguments.data and arguments.detector == "da3d":
+        keep("onnx", CAPTION.format(rows=arguments.rows), HEAD, lines, samples)
 
 
 if __name__ == "__main__":

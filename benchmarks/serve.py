@@ -36,7 +36,7 @@ BATCHES = (1, 32, 1000)
 CONCURRENCY = 8
 HEAD = ["", "rows at a time", "rows/s", "p50 ms", "p99 ms", "CPU ms per row", "largest difference"]
 CAPTION = (
-    "Scoring a mixed table of {columns} columns with the default detector, {clients} clients on the same two "
+    "Scoring a mixed table of {columns} columns with the default detector, {clients} clients on the same "
     "cores as the service, {seconds:g} seconds each; differences are to the offline scores."
 )
 lines: list[list[str]] = []
@@ -198,7 +198,8 @@ def main() -> None:
             name = f"service, workers: {workers}"
             over_http(name, model, rows, offline, arguments.seconds, workers=workers)
     caption = CAPTION.format(columns=table.shape[1], clients=CONCURRENCY, seconds=arguments.seconds)
-    keep("service", caption, HEAD, lines, samples)
+    if arguments.detector == "da3d":
+        keep("service", caption, HEAD, lines, samples)
 
 
 def bare_calls(exported, table, offline, seconds):

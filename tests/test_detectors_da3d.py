@@ -378,6 +378,31 @@ class TestEvidence:
         with pytest.raises(ParameterError, match=words):
             DA3D(preset, evidence=evidence).fit(rows)
 
+    def test_rows_like_known_anomalies_rise_and_no_row_falls(self, rows, tmp_path):
+        random = np.random.default_rng(1)
+        named = rows[:6] + 0.1 * random.normal(size=rows[:6].shape) + [0, 0, 2, *[0] * (rows.shape[1] - 3)]
+        table, y = np.r_[rows[6:], named], np.r_[np.zeros(len(rows) - 6), np.ones(6)]
+        without = DA3D("fast", random_state=0).fit(rows[6:])
+        taught = DA3D("fast", random_state=0).fit(table, y)
+        gained = taught.anomaly_score(table) - without.anomaly_score(table)
+        assert gained.min() >= -1e-4
+        assert gained[-6:].min() > 1
+        assert (gained[:-6] > 1).mean() < 0.2
+        again = load(save(taught, tmp_path / "model.da3d"))
+        np.testing.assert_array_equal(again.anomaly_score(table), taught.anomaly_score(table))
+
+    def test_rows_do_not_stay_with_the_model(self, rows):
+        y = np.r_[np.zeros(len(rows) - 3), np.ones(3)]
+        network = DA3D("fast", random_state=0).fit(rows, y).network_
+        assert not len(network.known)
+        assert not len(network.held_out)
+
+    def test_a_forest_of_known_anomalies_has_no_slope(self):
+        images = np.random.default_rng(0).random((30, 1, 8, 8))
+        y = np.r_[np.zeros(26), np.ones(4)]
+        assert DA3D(steps=(2, 1, 1), random_state=0).fit(images).smooth
+        assert not DA3D(steps=(2, 1, 1), random_state=0).fit(images, y).smooth
+
     def test_known_anomalies_teach_the_alarm_and_a_forest(self):
         assert DA3D(evidence={"alarm": 0.0}).uses_known_anomalies
         assert DA3D(evidence={"known": 0.0}).uses_known_anomalies

@@ -86,6 +86,13 @@ class TestSklearn:
         with pytest.raises(ParameterError, match=r"RidgeClassifier is a classifier .* y marks none"):
             make_detector("sklearn:RidgeClassifier").fit(rows)
 
+    @pytest.mark.parametrize("name", ["sklearn:MultinomialNB", "sklearn:SelfTrainingClassifier"])
+    def test_a_classifier_that_cannot_learn_says_so(self, name, rows, far_rows):
+        detector = make_detector(name)
+        with pytest.raises(ParameterError, match=f"{name} cannot learn from these rows: "):
+            detector.fit(np.r_[rows, far_rows], np.r_[np.zeros(len(rows)), np.ones(len(far_rows))])
+        assert not hasattr(detector, "_known")
+
     def test_in_a_pipeline(self):
         table = toy.mixed(rows=120, seed=0).frame
         detector = make_detector("sklearn:IsolationForest", n_estimators=20)

@@ -268,6 +268,15 @@ def test_a_killed_fit_continues_to_the_same_model(tmp_path, at):
     assert history.rows == again.rows
 
 
+def test_a_checkpoint_of_the_finished_fit_gives_its_model(tmp_path):
+    whole, history = fit(schedule)
+    fit(schedule, checkpoint=Checkpoint(tmp_path / "fit.ckpt", "me", every=0.0))
+    again, same = fit(schedule, seed=99, checkpoint=Checkpoint(tmp_path / "fit.ckpt", "me"))
+    for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert history.rows == same.rows
+
+
 def test_batches_are_full_if_the_budget_counts_steps():
     rows = torch.arange(10.0)[:, None]
     with seeded(0, CPU):

@@ -362,6 +362,8 @@ class DoubleAdversarial(nn.Module):
         self.by_straight.fit(straight)
         self.by_dependence.fit(straight)
         self.by_known.fit(straight, self.views.where_heavy(self.known))
+        # They have served: rows of the table need not stay with the model.
+        self.held_out, self.known = (x.new_zeros(0, x.shape[1]) for _ in range(2))
 
     def _against(self, v: Viewed) -> Loss:
         """Loss of the alarm on counterexamples, by their distance to the normal rows or as 1."""
@@ -554,7 +556,7 @@ class DA3D(NetworkDetector):
 
     @property
     def uses_known_anomalies(self) -> bool:
-        """Whether `y` changes what is learned: not if neither the alarm nor likeness to them counts."""
+        """Whether `y` is learned from: by the weights, alarm or likeness to known anomalies must count."""
         weights = {"alarm": float(self.preset != "fast"), "known": 1.0} | dict(self.evidence or {})
         taught = self.known_share is None or self.known_share > 0
         return (taught and weights["alarm"] > 0) or weights["known"] > 0
@@ -569,7 +571,8 @@ class DA3D(NetworkDetector):
         return DoubleAdversarial(features, self.settings_, self.image_shape_)
 
     def _prepare(self, network: DoubleAdversarial, rows: Tensor, known: Tensor) -> Tensor:
-        network.known = known
+        if network.settings.known_evidence:
+            network.known = known
         if network.settings.trim:
             rows = rows[~network.outliers(rows)]
         return network.hold_out(rows) if network.settings.trace else rows

@@ -129,18 +129,32 @@ class ForeignClassifier(Foreign):
                 "with 1, or use a detector that needs none."
             )
         self._known = known
-        super()._learn(normal, known)
-        del self._known
+        try:
+            super()._learn(normal, known)
+        finally:
+            del self._known
 
     def _learn_standardised(self, rows: Rows) -> None:
         known = (self._known - self.mean_) / self.deviation_
-        self._fit_model(np.concatenate([rows, known]), np.repeat([0.0, 1.0], [len(rows), len(known)]))
+        labels = np.repeat([0.0, 1.0], [len(rows), len(known)])
+        with self._own_errors("learn from these rows"):
+            self._fit_model(np.concatenate([rows, known]), labels)
 
     def _score_standardised(self, rows: Rows) -> Rows:
-        with _guest(self._small_seed):
+        with _guest(self._small_seed), self._own_errors("score these rows"):
             if hasattr(self.model_, "decision_function"):
                 return np.asarray(self.model_.decision_function(rows), dtype=np.float64)
             return np.asarray(self.model_.predict_proba(rows)[:, 1], dtype=np.float64)
+
+    @contextmanager
+    def _own_errors(self, task: str) -> Iterator[None]:
+        """Some classes want counts, several known anomalies, or other arguments than their defaults."""
+        try:
+            yield
+        except (ValueError, TypeError, np.linalg.LinAlgError) as error:
+            raise ParameterError(
+                f"{self.name} cannot {task}: {error}. Use another class or other arguments."
+            ) from error
 
 
 def is_foreign(name: str) -> bool:

@@ -117,7 +117,7 @@ class KnownForest(Trees):
         judged, outside = outside_bags(len(x), bags)
         said, outside = self.reached(x[judged.to(x.device)])[:, :, 0], outside.to(x)
         answers = (said * outside).sum(1) / outside.sum(1).clamp_min(1)
-        self.usual.copy_(answers.quantile(_USUAL).clamp_max(0.99))
+        self.usual.copy_(answers.quantile(_USUAL).clamp_max(0.99))  # below 1, by which is divided
 
     def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row"]:
         """Likeness."""

@@ -71,14 +71,16 @@ class Trees(nn.Module):
     def _load_from_state_dict(self, state: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         # How large the arrays are is only known once the trees have been grown.
         for name, held in self.named_buffers(recurse=False):
-            if prefix + name in state:
+            if held.ndim and prefix + name in state:
                 setattr(self, name, torch.empty_like(state[prefix + name], device=held.device))
         super()._load_from_state_dict(state, prefix, *rest)
 
 
 def draw_bags(rows: int, trees: int) -> list[Int[Tensor, "row"]]:
     """Which rows each tree learns from."""
-    return [torch.randperm(rows)[: min(BAG, round(0.63 * rows))] for _ in range(trees)]
+    order = torch.empty(rows, dtype=torch.int64)  # one for all: a bag that is a view would keep its own
+    size = min(BAG, round(0.63 * rows))
+    return [torch.randperm(rows, out=order)[:size].clone() for _ in range(trees)]
 
 
 def outside_bags(

@@ -97,6 +97,8 @@ def _trained(
         for index in range(first, len(schedule)):
             run.begin(index, schedule[index])
             run.finish_phase(schedule[index], callbacks, checkpoint)
+        if run.pending is not None:  # the checkpoint was written after the last phase
+            model.load_state_dict(run.pending.part("model"))
     except BaseException:
         if checkpoint is not None and run.good is not None:
             checkpoint.write(run.good)

@@ -123,10 +123,10 @@ def _quiet() -> Any:
 
 def _replaced(network: nn.Module) -> nn.Module:
     """The same network, of modules that can be exported."""
-    for module in network.modules():
+    for number, module in enumerate(network.modules()):
         if type(module) in _TWINS:
             twin: Any = module
-            twin.__class__ = _TWINS[type(module)]
+            twin.__class__, twin.number = _TWINS[type(module)], number
             twin.prepare()
     return network
 
@@ -194,6 +194,8 @@ def _interpolated(
 class _MaskedForest(MaskedForest):
     """Each column's prediction is one sum of ONNX's operator for trees."""
 
+    number: int
+
     def prepare(self) -> None:
         """Nothing to prepare."""
 
@@ -206,13 +208,15 @@ class _MaskedForest(MaskedForest):
     def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row"]:
         if not len(self.split):
             return 0 * x[:, 0]
-        residual = x - walked(x, id(self), len(self.places))
+        residual = x - walked(x, self.number, len(self.places))
         evidence: Tensor = self.calibrated(self._log(residual, (self.precision > 0).sum()))
         return evidence
 
 
 class _KnownForest(KnownForest):
     """All trees have an equal share in one sum of ONNX's operator for trees."""
+
+    number: int
 
     def prepare(self) -> None:
         """Nothing to prepare."""
@@ -223,13 +227,13 @@ class _KnownForest(KnownForest):
         return ensemble(self, np.zeros((count, 1), np.int64), np.full((count, 1), 1 / count, np.float32), 1)
 
     def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row"]:
-        return self.beyond_usual(walked(x, id(self), 1)[:, 0]) if len(self.split) else 0 * x[:, 0]
+        return self.beyond_usual(walked(x, self.number, 1)[:, 0]) if len(self.split) else 0 * x[:, 0]
 
 
 def _written(network: nn.Module) -> dict[int, dict[str, Any]]:
     """All trees of a network, by the numbers under which they have a place in its graph."""
     forests = (each for each in network.modules() if isinstance(each, _MaskedForest | _KnownForest))
-    return {id(forest): forest.written() for forest in forests if len(forest.split)}
+    return {forest.number: forest.written() for forest in forests if len(forest.split)}
 
 
 class _AutoencodingMixture(AutoencodingMixture):

@@ -94,7 +94,8 @@ def ensemble(
                     (tree, own, int(target), float(value))
                     for target, value in zip(targets[tree], values, strict=True)
                 ]
-    found = _named("nodes", "treeids nodeids featureids values modes truenodeids falsenodeids", nodes)
+    found: dict[str, Any] = {"nodes_missing_value_tracks_true": [1] * len(nodes)}
+    found |= _named("nodes", "treeids nodeids featureids values modes truenodeids falsenodeids", nodes)
     found |= _named("target", "treeids nodeids ids weights", weights)
     return found | {"n_targets": count, "aggregate_function": "SUM", "post_transform": "NONE"}
 
