@@ -3,8 +3,8 @@
 For each data set: fit on normal rows, export, score the test rows with both, one thread each. Needs the data
 folder that ``DA3D_DATA`` names; data sets that are not there are left out.
 
-Run: ``python benchmarks/onnx_model.py [--data NAME...] [--rows N] [--detector NAME]``; only a run with neither
-data nor detector is kept.
+Run: ``python benchmarks/onnx_model.py [--data NAME...] [--rows N] [--detector NAME]``; only a run without
+data and detector is kept.
 """
 
 import argparse
