@@ -76,9 +76,9 @@ def comparison_figure(marks: Mapping[str, Mapping[str, Point]], metric: str, tit
             y = row + 0.8 * ((place + 0.5) / len(labels) - 0.5)
             colour, marker = CURVES[place % len(CURVES)][0], _MARKERS[place % len(_MARKERS)]
             if mean is not None:
-                axes.errorbar(
-                    mean, y, xerr=deviation, color=colour, marker=marker, markersize=5, elinewidth=1.2
-                )
+                spread = deviation or 0.0
+                reach = [[min(spread, mean)], [min(spread, 1 - mean)]]  # metrics end at 0 and 1
+                axes.errorbar(mean, y, xerr=reach, color=colour, marker=marker, markersize=5, elinewidth=1.2)
             if published is not None:
                 axes.plot(published, y, marker="|", color=INK, markersize=9, markeredgewidth=1.6, zorder=4)
         axes.text(-0.012, row, name, transform=axes.get_yaxis_transform(), ha="right", va="center", size=9)
@@ -137,7 +137,8 @@ def curves_figure(
                 ms=4,
                 label=label,
             )
-            axes.fill_between(x, means - spread, means + spread, color=colour, alpha=0.12, linewidth=0)
+            low, high = np.clip([means - spread, means + spread], 0, 1)
+            axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
         dress(axes)
         axes.set_title(name, loc="left", fontsize=10, color=INK)
         axes.set_xlabel(across, color=INK, fontsize=9)
