@@ -172,6 +172,16 @@ def test_memory_leaves_a_row_out_of_its_own_distance():
     assert memory.distance(x).min().item() < 1
 
 
+def test_copies_of_an_anomaly_do_not_make_it_normal():
+    x, copies = torch.randn(300, 4), torch.full((20, 4), 6.0)
+    memory, clean = Memory(300, neighbors=5), Memory(300, neighbors=5)
+    memory.fit(torch.cat([x, copies]))
+    clean.fit(x)
+    assert (memory.rows == 6).all(1).sum() == 1
+    assert memory(copies[:1]) > memory(torch.randn(300, 4)).max()
+    assert sorted(clean.rows.tolist()) == sorted(x.tolist())
+
+
 def test_memory_survives_a_state_dict_and_few_rows():
     memory = Memory(50, neighbors=5)
     memory.fit(torch.randn(3, 2))

@@ -15,6 +15,7 @@ from da3d.networks.views import exact
 __all__ = ["Calibrated", "Ellipsoid", "Memory", "clear_outliers", "nearest"]
 
 _CHUNK = 2048
+_DRAWN = 4  # rows drawn for each that a memory may hold, since some of them are copies
 # Evidence is a logarithm. If a handful of rows happen to agree on it, that must not make it infinitely sharp.
 _LEAST_SPREAD = 0.05
 
@@ -81,7 +82,10 @@ class Ellipsoid(nn.Module):
 
 
 class Memory(nn.Module):
-    """Mean distance to the nearest of a random sample of normal rows.
+    """Mean distance to the nearest of a random sample of normal rows, in which no row is there twice.
+
+    A hundred copies of one row say no more than the row itself: if they are anomalies that nobody marked,
+    they would make each other normal.
 
     Parameters
     ----------
@@ -108,7 +112,8 @@ class Memory(nn.Module):
         Usual is the distance of the held-out rows, or of each remembered row from the others if there are
         none.
         """
-        self.rows = x[torch.randperm(len(x), device=x.device)[: self.size]].clone()
+        drawn = x[torch.randperm(len(x), device=x.device)[: _DRAWN * self.size]]
+        self.rows = _distinct(drawn)[: self.size].clone()
         if held_out is None or not len(held_out):
             apart = self._mean(nearest(self.rows, self.rows, self.neighbors, leave_self_out=True))
         else:
@@ -136,6 +141,14 @@ class Memory(nn.Module):
         if prefix + "rows" in state:
             self.rows = torch.empty_like(state[prefix + "rows"], device=self.typical.device)
         super()._load_from_state_dict(state, prefix, *rest)
+
+
+def _distinct(x: Float[Tensor, "row feature"]) -> Float[Tensor, "distinct feature"]:
+    """The rows without copies of earlier ones, in their order."""
+    _, group = torch.unique(x, dim=0, return_inverse=True)
+    places = torch.arange(len(x), device=x.device)
+    first = torch.full_like(places, len(x)).scatter_reduce(0, group, places, "amin")
+    return x[first[first < len(x)].sort().values]
 
 
 def nearest(
