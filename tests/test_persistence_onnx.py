@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from contract import VARIANTS
 from da3d import AE, DA3D, KNN, AnomalyPipeline, IsolationForest, Mahalanobis, Threshold, save
+from da3d.datasets import toy
 from da3d.errors import (
     ExtraError,
     FileError,
@@ -134,6 +135,14 @@ def test_likeness_to_known_anomalies_is_equal(tmp_path):
     pipeline = AnomalyPipeline(DA3D("fast"), random_state=0).fit(table, named)
     assert len(pipeline.detector_.network_.by_known.split)
     assert agrees(onnx.load(onnx.export(pipeline, tmp_path / "model.onnx")), pipeline, mixed(90, seed=4))
+
+
+def test_a_rounded_value_falls_to_the_same_side_of_a_threshold(tmp_path):
+    """With a straightened value that is off by its last bit, one of these rows met other leaves."""
+    pipeline = AnomalyPipeline(DA3D("fast"), random_state=0)
+    pipeline.fit(toy.mixed(rows=2000, anomalies=0, seed=0).frame)
+    model = onnx.load(onnx.export(pipeline, tmp_path / "model.onnx"))
+    assert agrees(model, pipeline, toy.mixed(rows=4000, anomalies=200, seed=1).frame)
 
 
 @pytest.mark.parametrize("table", [mixed(), mixed(1, seed=7), odd()])

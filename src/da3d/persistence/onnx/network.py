@@ -186,9 +186,16 @@ def _interpolated(
     above = start + below.clamp_min(1)
     low, high = flat[above - 1], flat[above]
     share = ((inside - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
-    score = torch.lerp(scores[above - 1], scores[above], share)
+    score = _lerp(scores[above - 1], scores[above], share)
     excess = x - inside
     return score + excess.sign() * excess.abs().log1p()
+
+
+def _lerp(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
+    """`torch.lerp` to the last bit, which a tree's threshold may hang on: from the nearer end, rounded once."""
+    near = share < 0.5
+    base, step = torch.where(near, start, end), torch.where(near, share, share - 1)
+    return (base.double() + step.double() * (end - start).double()).to(start)
 
 
 class _MaskedForest(MaskedForest):
