@@ -142,7 +142,9 @@ def test_a_rounded_value_falls_to_the_same_side_of_a_threshold(tmp_path):
     pipeline = AnomalyPipeline(DA3D("fast"), random_state=0)
     pipeline.fit(toy.mixed(rows=2000, anomalies=0, seed=0).frame)
     model = onnx.load(onnx.export(pipeline, tmp_path / "model.onnx"))
-    assert agrees(model, pipeline, toy.mixed(rows=4000, anomalies=200, seed=1).frame)
+    table = toy.mixed(rows=4000, anomalies=200, seed=1).frame
+    scores = pipeline.anomaly_score(table)
+    assert (np.abs(model.anomaly_score(table) - scores) / (1 + np.abs(scores))).max() <= 1e-5
 
 
 @pytest.mark.parametrize("table", [mixed(), mixed(1, seed=7), odd()])

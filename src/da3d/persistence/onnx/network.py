@@ -192,7 +192,7 @@ def _interpolated(
 
 
 def _lerp(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
-    """`torch.lerp` to the last bit, which a tree's threshold may hang on: from the nearer end, rounded once."""
+    """`torch.lerp` to the last bit, on which a tree may hang: from the nearer end, rounded once."""
     near = share < 0.5
     base, step = torch.where(near, start, end), torch.where(near, share, share - 1)
     return (base.double() + step.double() * (end - start).double()).to(start)
