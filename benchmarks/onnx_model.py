@@ -23,7 +23,7 @@ from da3d import AnomalyPipeline
 from da3d.datasets import load_dataset
 from da3d.datasets.splits import official, one_class
 from da3d.detectors import make_detector
-from da3d.errors import DA3DError
+from da3d.errors import InputError
 from da3d.persistence import onnx
 
 TABLES = [
@@ -106,7 +106,7 @@ def main() -> None:
         for name in arguments.data or at_hand():
             try:
                 line, samples[name] = compare(name, arguments.rows, arguments.detector, Path(folder))
-            except DA3DError as error:
+            except InputError as error:
                 print(f"{name} is left out: {error}")
             else:
                 lines.append(line)
