@@ -83,6 +83,17 @@ def test_a_failing_cell_is_a_record(tmp_path):
     assert (record.metrics, record.seconds) == (None, None)
 
 
+def test_a_record_names_no_folder_of_the_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("DA3D_CACHE", raising=False)
+    monkeypatch.delenv("DA3D_DATA", raising=False)
+    record, _ = run_cell(one_cell(tmp_path, data='name = "doh"\nsplit = "paper"\n'))
+    assert record.error.type == "UnavailableError"
+    assert "put them into ~/cache/da3d" in record.error.message
+    assert str(tmp_path) not in record.error.message
+
+
 def test_a_data_set_that_is_not_here_fails_with_its_sentence(tmp_path):
     record, _ = run_cell(one_cell(tmp_path, data='name = "no_such_table"\n'))
     assert record.error.type == "InputError"

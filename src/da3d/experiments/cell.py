@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -16,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from da3d import __version__
+from da3d.datasets.cache import CACHE_VARIABLE, DATA_VARIABLE
 from da3d.datasets.splits import Split
 from da3d.detectors import Detector
 from da3d.errors import ParameterError
@@ -69,7 +72,8 @@ def run_and_keep(
             facts, scores, kept = _measured(cell, keep_for_figures)
         except Exception as error:  # recorded, so that the other cells go on
             facts = {"error": _failure(error)}
-    said = dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, UserWarning))
+    heard = (str(each.message) for each in caught if issubclass(each.category, UserWarning))
+    said = dict.fromkeys(map(_of_any_machine, heard))
     total = round(time.perf_counter() - begin, 3)
     record = blank(cell, warnings=list(said), seconds_total=total, peak_memory_mib=_peak_memory(), **facts)
     return record, scores, kept
@@ -149,7 +153,21 @@ def _pixels(frame: pd.DataFrame, shape: tuple[int, int, int] | None) -> Any:
 def _failure(error: Exception) -> Failure:
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else None
-    return Failure(type=type(error).__name__, message=str(error)[:_LONGEST], where=where)
+    message = _of_any_machine(str(error))[:_LONGEST]
+    return Failure(type=type(error).__name__, message=message, where=where)
+
+
+def _of_any_machine(text: str) -> str:
+    """A message without this machine's folders, since records are shared."""
+    folders = {
+        **{os.environ.get(name, ""): f"${name}" for name in (DATA_VARIABLE, CACHE_VARIABLE)},
+        str(Path.cwd()): ".",
+        str(Path.home()): "~",
+        tempfile.gettempdir(): "$TMPDIR",
+    }
+    for folder in sorted((each for each in folders if len(each) > 1), key=len, reverse=True):
+        text = text.replace(folder, folders[folder])
+    return text
 
 
 def _versions(detector: str) -> dict[str, str]:
