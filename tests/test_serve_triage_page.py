@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("playwright")
+pytest.importorskip("axe_playwright_python")
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 from da3d import AnomalyPipeline, Mahalanobis, save
@@ -19,6 +21,7 @@ from test_cli_main import run as command
 
 CHROMIUM = "/usr/bin/chromium"
 KEY = "a-key-that-is-long-enough"
+expect.set_options(timeout=30_000)  # a busy machine is slow, not wrong
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"there is no {CHROMIUM}")
@@ -116,3 +119,27 @@ def test_triage(page, tmp_path):
     done = command(*line, "-o", tmp_path / "again.da3d", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["feedback"] == {"anomaly": 1, "normal": 1, "benign": 1}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_accessible(page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.locator("#body tr").first.click()
+    expect(page.locator("#detail")).to_contain_text("What raises its score")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_a_note_outlives_a_reason_that_comes_late(page):
+    rows, held = page.locator("#body tr"), []
+    row = rows.nth(15).get_attribute("data-row")
+    page.route(f"**/ui/api/rows/{row}", lambda route: held.append(route))
+    rows.nth(15).click()
+    page.get_by_label("Note").fill("seen before")
+    held[0].continue_()
+    expect(page.locator("#detail")).to_contain_text("What raises its score")
+    page.get_by_label("Note").blur()
+    expect(page.locator("#said")).to_contain_text("noted")
+    page.reload()
+    page.locator(f'#body tr[data-row="{row}"]').click()
+    expect(page.get_by_label("Note")).to_have_value("seen before")

@@ -424,13 +424,16 @@ function showDetail() {
   } else if (focused.dataset.mark) pane.querySelector(`[data-mark="${focused.dataset.mark}"]`).focus();
 }
 
-/** The marks of the row in the pane. Its buttons stay the same: one of them may just be pressed. */
+/** The marks of the row in the pane. Its buttons stay the same: one of them may just be pressed. So does what is
+ * typed and not yet kept. */
 function showPressed(row) {
   const now = markOf(row);
   for (const button of $("detail").querySelectorAll("[data-mark]")) {
     button.setAttribute("aria-pressed", String(button.dataset.mark === now.mark));
   }
-  if (document.activeElement !== $("note")) $("note").value = now.note;
+  const field = $("note");
+  if (field.value !== now.note && field.value === field.dataset.kept) field.value = now.note;
+  field.dataset.kept = now.note;
 }
 
 function detailParts(alert) {
@@ -485,8 +488,8 @@ function markButtons(row) {
 
 function noteField(row) {
   const field = make("textarea", { id: "note", rows: "1", maxlength: "2000", "data-row": row, placeholder: "Note" });
-  field.value = markOf(row).note;
-  field.addEventListener("change", keepNote);
+  field.value = field.dataset.kept = markOf(row).note;
+  field.addEventListener("blur", keepNote);
   return make("div", {}, make("label", { for: "note", class: "unseen", text: "Note" }), field);
 }
 
