@@ -1,4 +1,4 @@
-"""The report in a browser: complete in itself, readable at two widths, and by people who cannot see it well."""
+"""The report in a browser: complete in itself, at two widths, and for people who do not see it well."""
 
 from pathlib import Path
 

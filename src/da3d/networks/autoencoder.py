@@ -44,6 +44,7 @@ class AnyAutoencoder(nn.Module):
         self.unit = unit
         self.encoder = encoder
         self.decoder = decoder
+        self.to(memory_format=torch.channels_last)  # on CPUs, convolutions take about half the time
         self.code_width, self._in_encoder, self._in_decoder = self._counted(features)
 
     @torch.no_grad()
