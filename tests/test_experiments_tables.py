@@ -1,5 +1,7 @@
 """Tables are what the records say, whatever was printed before."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy.stats import wilcoxon
@@ -196,6 +198,15 @@ def test_detectors_are_compared_over_data_sets(tmp_path):
     assert (same.ties, same.p_value, same.p_holm) == (7, 1.0, 1.0)
     lines = lines_of(to_markdown(table))
     assert lines["theirs", "0 %"][:2] == ["6 – 0 – 1", "+0.040"]
+
+
+def test_the_rule_of_a_column_of_one_character_is_markdown(tmp_path):
+    text = many(7).replace('name = "mahalanobis"', 'name = "ecod"')
+    table = make_table(*filled(tmp_path, lambda cell: 0.9, text))
+    lines = to_markdown(table).splitlines()
+    heads = [n for n, line in enumerate(lines) if line.startswith("| against")]
+    assert heads and lines[heads[0]].split("|")[-3].strip() == "p"
+    assert all(re.fullmatch(r"\| -+ (\| -+: )+\|", lines[n + 1]) for n in heads)
 
 
 def test_fewer_than_six_data_sets_are_not_compared(tmp_path):

@@ -180,7 +180,7 @@ def _tests(comparisons: Sequence[Comparison]) -> str:
 def _grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A Markdown table; all columns but the first are aligned to the right."""
     safe = [[text.replace("|", "\\|") for text in line] for line in (head, *lines)]
-    widths = [max(map(len, column)) for column in zip(*safe, strict=True)]
+    widths = [max(2, *map(len, column)) for column in zip(*safe, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     texts = [
         [
