@@ -174,7 +174,7 @@ def _figures(
 ) -> None:
     """Draw the figures that the file asks for from the records that are there, as SVG and PNG.
 
-    Nothing is run. A file without a [[figure]] gets one that compares its detectors.
+    Nothing is run. A file that asks for no figure gets one that compares its detectors.
     """
     with terminal.working(f"Reading {file}"):
         plan, records = _open(file, results)

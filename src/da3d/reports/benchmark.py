@@ -84,7 +84,9 @@ def comparison_figure(marks: Mapping[str, Mapping[str, Point]], metric: str, tit
         axes.text(-0.012, row, name, transform=axes.get_yaxis_transform(), ha="right", va="center", size=9)
     axes.set(ylim=(len(marks) - 0.5, -0.5), yticks=[])
     dress(axes)
-    axes.set_xlabel(f"{metric}; bars: sample deviation over seeds; |: published", color=INK, fontsize=9.5)
+    strokes = any(published is not None for row in marks.values() for _, _, published in row.values())
+    meaning = f"{metric}; bars: sample deviation over seeds" + "; |: published" * strokes
+    axes.set_xlabel(meaning, color=INK, fontsize=9.5)
     handles = [
         axes.plot([], [], marker=_MARKERS[place % len(_MARKERS)], color=CURVES[place % len(CURVES)][0], lw=0)[
             0
