@@ -134,6 +134,7 @@ def test_verdicts_of_more_rows_than_the_table_has_are_refused(table, tmp_path, p
     all_worked(job, table, pipeline)
     with pytest.raises(ParameterError, match=r"part-00002\.parquet' is no part of this job"):
         prepare(job, table, cut(table))
+    assert (job.output / "_SUCCESS").exists()  # nothing was touched
 
 
 def test_verdicts_among_the_rows_are_refused(table, tmp_path):

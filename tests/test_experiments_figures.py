@@ -12,7 +12,7 @@ from da3d.errors import FileError, ParameterError
 from da3d.experiments import Records, Summary, make_table, read_experiment, run_cells, to_markdown
 from da3d.experiments.classifier import train_classifier
 from da3d.experiments.compare import rank_detectors
-from da3d.experiments.shown import curves, shown
+from da3d.experiments.shown import curves, rows_of, shown
 from da3d.experiments.tables import Entry, Row, Table
 
 HEAD = 'title = "Trial"\nbudget = "quick"\nseeds = [0, 1]\ncontamination = [0.0, 0.05]\n'
@@ -208,3 +208,19 @@ def test_a_classifier_learns_the_groups_and_the_seed_decides_it():
     assert right.mean() > 0.95
     with pytest.raises(ParameterError, match="at least two groups"):
         train_classifier(images, np.full(300, "dark", object), 1, seed=0)
+
+
+def test_detectors_are_drawn_on_the_rows_of_one_seed(tmp_path):
+    detectors = "".join(f'[[detector]]\nlabel = "{name}"\nname = "{name}"\n' for name in ("knn", "ecod"))
+    text = ROWS.replace("[0]", "[0, 1]") + '[[data]]\nname = "breast_cancer"\n' + detectors
+    plan = experiment(tmp_path, text + '[[figure]]\nkind = "roc"\n')
+    records = Records(tmp_path / "results" / "trial")
+    done = {("knn", 0), ("knn", 1), ("ecod", 1)}
+    cells = [cell for cell in plan.cells() if (cell.detector.label, cell.seed) in done]
+    run_cells(cells, records, keep_for_figures=True)
+    about = shown(plan, records, plan.plan.figure[0])
+    (by_label,) = rows_of(plan, records, about).values()
+    assert set(by_label) == {"knn", "ecod"}
+    np.testing.assert_array_equal(by_label["knn"]["labels"], by_label["ecod"]["labels"])
+    second = records.kept(next(cell for cell in cells if cell.seed == 1))
+    np.testing.assert_array_equal(by_label["knn"]["labels"], second["labels"])

@@ -205,7 +205,8 @@ def test_the_rule_of_a_column_of_one_character_is_markdown(tmp_path):
     table = make_table(*filled(tmp_path, lambda cell: 0.9, text))
     lines = to_markdown(table).splitlines()
     heads = [n for n, line in enumerate(lines) if line.startswith("| against")]
-    assert heads and lines[heads[0]].split("|")[-3].strip() == "p"
+    assert heads
+    assert lines[heads[0]].split("|")[-3].strip() == "p"
     assert all(re.fullmatch(r"\| -+ (\| -+: )+\|", lines[n + 1]) for n in heads)
 
 

@@ -239,6 +239,17 @@ class TestGroups:
             pipeline.p_value(frame), pipeline.calibration_.p_values(pipeline.anomaly_score(frame))
         )
 
+    def test_a_column_that_is_not_there_is_said_before_the_training(self):
+        class Untrained(KNN):
+            def fit(self, X, y=None):
+                raise AssertionError("trained")
+
+        frame = two_populations(100, 0)
+        with pytest.raises(SchemaError, match="nope"):
+            AnomalyPipeline(Untrained(), calibrate_by="nope").fit(frame)
+        with pytest.raises(ParameterError, match="but must lie in"):
+            AnomalyPipeline(Untrained(), contamination=0.7).fit(frame)
+
     def test_numbers_are_groups_too(self):
         frame = two_populations(1500, 0).drop(columns="group").assign(site=np.arange(1500) % 2)
         pipeline = AnomalyPipeline(KNN(), calibrate_by="site", random_state=0).fit(frame)

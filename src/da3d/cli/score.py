@@ -85,7 +85,7 @@ def score(
     to_stdout: Literal["csv", "jsonl"] = "jsonl" if terminal.json else "csv"
     begin = time.perf_counter()
     with (
-        TableWriter(output, form=to_stdout if output == "-" else None) as file,
+        TableWriter(output, form=to_stdout if output == "-" else None, growing=_is_text(table)) as file,
         Behind(file) if output != "-" else nullcontext(file) as writer,
         counter(terminal) as count,
         job.rewindable(),
@@ -93,6 +93,11 @@ def score(
     ):
         done = write_judged(chunks, writer, keep=columns, only_anomalies=only_anomalies)
     _report(terminal, done, job.threshold, output, time.perf_counter() - begin)
+
+
+def _is_text(table: str) -> bool:
+    """Whether a column's type is not known before the table has ended."""
+    return not (table.lower().endswith(".parquet") or Path(table).is_dir())
 
 
 class _Job:

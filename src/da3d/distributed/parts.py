@@ -187,18 +187,18 @@ def prepare(job: Job, table: Path, parts: Sequence[Part]) -> None:
     output = job.output
     if table.is_dir() and output.resolve().is_relative_to(table.resolve()):
         raise ParameterError(f"the verdicts would lie in '{table}', among the rows; give another folder.")
-    try:
-        (output / _NOTES).mkdir(parents=True, exist_ok=True)
-        (output / _SUCCESS).unlink(missing_ok=True)
-        _sweep(output)
-    except OSError as error:
-        raise FileError(f"the folder '{output}' cannot be made ({error.strerror}); give another.") from error
     strange = sorted(set(output.rglob("*.parquet")) - {job.file(part) for part in parts})
     if strange:
         raise ParameterError(
             f"'{strange[0]}' is no part of this job, so the folder would hold more rows than the table; give "
             "an empty folder, or delete the file."
         )
+    try:
+        (output / _NOTES).mkdir(parents=True, exist_ok=True)
+        (output / _SUCCESS).unlink(missing_ok=True)
+        _sweep(output)
+    except OSError as error:
+        raise FileError(f"the folder '{output}' cannot be made ({error.strerror}); give another.") from error
 
 
 def complete(job: Job, parts: Sequence[Part]) -> None:

@@ -106,8 +106,8 @@ def score_on_ray(
         only_anomalies=only_anomalies,
         chunk=chunk,
     )
-    prepare(job, Path(table), parts)
     with connected(address) as ray:
+        prepare(job, Path(table), parts)
         notes, found = _worked(ray, job, parts, content, report or (lambda rows: None))
     complete(job, parts)
     judged = Judged(rows=sum(note.rows for note in notes), alarms=sum(note.alarms for note in notes))

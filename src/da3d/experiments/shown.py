@@ -133,13 +133,18 @@ def ranking(about: Shown) -> Ranking | None:
 
 
 def rows_of(plan: Experiment, records: Records, about: Shown) -> dict[str, dict[str, Arrays]]:
-    """By data set and detector: what was kept of the first seed that finished."""
-    found: dict[str, dict[str, Arrays]] = {}
+    """By data set and detector: what was kept of one seed, the first that most detectors finished.
+
+    Test rows may depend on the seed, so detectors are shown beside each other on those of the same one.
+    """
+    by_seed: dict[str, dict[int, dict[str, Arrays]]] = {}
     for cell in sorted(plan.cells(), key=lambda cell: cell.seed):
-        if not _asked(cell, about) or cell.detector.label in found.get(cell.data.shown, {}):
+        if not _asked(cell, about):
             continue
         if records.find(cell).state == "finished" and (kept := records.kept(cell)) is not None:
-            found.setdefault(cell.data.shown, {})[cell.detector.label] = kept
+            of_seed = by_seed.setdefault(cell.data.shown, {}).setdefault(cell.seed, {})
+            of_seed[cell.detector.label] = kept
+    found = {data: max(seeds.values(), key=len) for data, seeds in by_seed.items()}
     order = [each.shown for each in about.data if each.shown in found]
     labels = about.table.detectors
     return {data: {label: found[data][label] for label in labels if label in found[data]} for data in order}

@@ -134,6 +134,7 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         """
         self._check_parameters()
         frame = _table(X)
+        self._groups(frame.iloc[:1])  # a column that is not there is said now, not after the training
         if len(frame) < 2:
             raise TableError("the table has 1 sample; at least two rows are needed to learn what is normal.")
         anomalous = known_anomalies(y, len(frame))
@@ -193,6 +194,7 @@ class AnomalyPipeline(OutlierMixin, BaseEstimator):
         most = self.reference_rows
         if isinstance(most, bool) or not isinstance(most, int | np.integer) or most < 0:
             raise ParameterError(f"reference_rows is {most!r} but must be a whole number of at least 0.")
+        Calibration(np.zeros(1), self.contamination)  # refuses a share out of range before the training
 
     def _calibration(self, scores: NDArray[np.float64], rows: pd.DataFrame) -> Calibration:
         groups = self._groups(rows)

@@ -6,6 +6,7 @@ as a later block disagrees. The types come from the fitted kinds, or from one pa
 
 import csv
 import gzip
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from da3d.errors import TableError
 from da3d.preprocessing.frames import listed
 from da3d.preprocessing.kinds import Kind
 from da3d.preprocessing.source import Source
-from da3d.preprocessing.text import TYPES, Guess, first_bad, parse
+from da3d.preprocessing.text import TYPES, Guess, as_integers, first_bad, parse
 
 BLOCK_BYTES = 1 << 22
 _SPELLED = {
@@ -29,15 +30,17 @@ _SPELLED = {
 
 
 def csv_tables(source: Source, kinds: Mapping[str, Kind] | None) -> Iterator[pa.Table]:
-    """Yield a CSV file's rows, block by block, all with the same types.
+    """Yield a CSV file's rows, block by block, all with the same types; but see `kinds`.
 
     Parameters
     ----------
     source
         The file: UTF-8, a header line, fields separated by a comma, semicolon or tab (what the header uses).
     kinds
-        What each column is read as; columns that are not named are read as text. None: see the whole file
-        first and read each column as integers, numbers, true/false, dates or text, whatever fits every cell.
+        What each column is read as; columns that are not named are read as text. Numbers are float64, in
+        blocks without a fraction or a missing value int64, so that long numbers keep all digits. None: see
+        the whole file first and read each column as integers, numbers, true/false, dates or text, whatever
+        fits every cell.
 
     Raises
     ------
@@ -50,11 +53,16 @@ def csv_tables(source: Source, kinds: Mapping[str, Kind] | None) -> Iterator[pa.
         types = _guess(source)
     else:
         types = {name: TYPES[kind] for name, kind in kinds.items()}
+    whole = [name for name, kind in (kinds or {}).items() if kind == "number"]
     before = 0
     for table in _text_tables(source):
         columns = [
             _parsed(source, table[name], name, types.get(name, pa.string()), before)
             for name in table.column_names
+        ]
+        columns = [
+            as_integers(table[name], column) if name in whole else column
+            for name, column in zip(table.column_names, columns, strict=True)
         ]
         yield pa.table(columns, names=table.column_names)
         before += len(table)
@@ -94,9 +102,13 @@ def _text_tables(source: Source) -> Iterator[pa.Table]:
         names, delimiter = _header(source, head)
         blocks = arrow_csv.open_csv(
             stream,
-            read_options=arrow_csv.ReadOptions(block_size=BLOCK_BYTES),
+            # one thread, since only then a row that is refused has its number
+            read_options=arrow_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
             parse_options=arrow_csv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=refuse
+                delimiter=delimiter,
+                newlines_in_values=True,
+                ignore_empty_lines=len(names) > 1,  # else an empty line is a missing value
+                invalid_row_handler=refuse,
             ),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
@@ -116,7 +128,8 @@ def _header(source: Source, head: bytes) -> tuple[list[str], str]:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
         raise source.wrong_encoding("in its header") from error
-    delimiter = max(",;\t", key=text.count)
+    unquoted = re.sub(r'"[^"]*"', "", text)
+    delimiter = "\t" if source.suffix == ".tsv" else max(",;\t", key=unquoted.count)
     names = next(csv.reader([text], delimiter=delimiter))
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:

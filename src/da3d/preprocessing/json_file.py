@@ -77,7 +77,7 @@ def _raw_type(column: pa.ChunkedArray) -> pa.DataType:
 
 
 def _as_kinds(source: Source, rows: int, kinds: Mapping[str, Kind]) -> Iterator[pa.Table]:
-    present: list[str] | None = None
+    present = None if source.is_stdin else _present(source, rows, kinds)
     for first, block in _blocks(source, rows):
         if present is None:
             present = [name for name in kinds if _mentions(block, name)]
@@ -98,7 +98,8 @@ def _as_kind(source: Source, column: pa.ChunkedArray, name: str, kind: Kind, fir
         if kind == "date":
             return parse(column, _STAMP)
         if kind == "number" and not pa.types.is_nested(held) and not wrong:
-            return pc.cast(column, pa.float64(), safe=False)
+            whole = pa.types.is_integer(held) and not column.null_count  # which keeps all digits
+            return column if whole else pc.cast(column, pa.float64(), safe=False)
     except pa.ArrowInvalid:
         wrong = True
     if wrong and kind != "category":
@@ -112,6 +113,16 @@ def _as_kind(source: Source, column: pa.ChunkedArray, name: str, kind: Kind, fir
             "at fit: correct the file, or fit again"
         )
     return column
+
+
+def _present(source: Source, rows: int, kinds: Mapping[str, Kind]) -> list[str]:
+    """The columns that any line of a file mentions; it is read until all have been met."""
+    waiting = set(kinds)
+    for _, block in _blocks(source, rows):
+        waiting -= {name for name in waiting if _mentions(block, name)}
+        if not waiting:
+            break
+    return [name for name in kinds if name not in waiting]
 
 
 def _mentions(block: bytes, name: str) -> bool:

@@ -46,6 +46,16 @@ def parse(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
     return pc.cast(column, wanted)
 
 
+def as_integers(column: pa.ChunkedArray, numbers: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Numbers that were read from a column of text, as int64 if all are whole and none is missing."""
+    if numbers.null_count:
+        return numbers
+    try:
+        return pc.cast(pc.utf8_trim_whitespace(column), pa.int64())
+    except pa.ArrowInvalid:
+        return numbers
+
+
 def _without_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
     trimmed = pc.utf8_trim_whitespace(column)
     return pc.if_else(pc.is_in(trimmed, value_set=_VALUES), pa.scalar(None, trimmed.type), trimmed)

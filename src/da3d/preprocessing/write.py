@@ -91,17 +91,20 @@ class TableWriter:
     form
         ``"csv"`` or ``"jsonl"``: what to write, whatever the path's ending. None: by the ending; JSON lines
         on standard output.
+    growing
+        Whether a column of whole numbers may get fractions in a later chunk, as when it comes from text:
+        Parquet then has it as float64.
 
     Raises
     ------
     ParameterError
         `form` is neither.
     FileError
-        The ending is unknown, the folder cannot be written, the disk is full, or a chunk has other columns or
-        types than the first.
+        The ending is unknown, the folder cannot be written, the disk is full, or a chunk has other columns
+        than the first, or in Parquet other types.
     """
 
-    def __init__(self, path: str | Path, *, form: Form | None = None) -> None:
+    def __init__(self, path: str | Path, *, form: Form | None = None, growing: bool = False) -> None:
         if form is not None and form not in get_args(Form):
             raise ParameterError(f"form is {form!r} but must be 'csv' or 'jsonl'")
         self._path = Path(path)
@@ -112,6 +115,7 @@ class TableWriter:
                 f"'{path}' has no known ending: .csv, .parquet or .jsonl is needed, or - for stdout"
             )
         self._form = chosen
+        self._growing = growing
         self._stack = ExitStack()
         self._schema: pa.Schema | None = None
         self._rows = 0
@@ -132,7 +136,7 @@ class TableWriter:
         Parameters
         ----------
         frame
-            The same columns in every chunk; the first chunk decides their types.
+            The same columns in every chunk; in Parquet the first chunk decides their types.
 
         Raises
         ------
@@ -167,14 +171,15 @@ class TableWriter:
         self._stack.__exit__(kind, error, trace)
 
     def _table(self, frame: pd.DataFrame) -> pa.Table:
-        """Return the chunk with the first chunk's types."""
+        """Return the chunk; in Parquet with the first chunk's types."""
         names = [str(name) for name in frame.columns]
         if self._schema is not None and names != self._schema.names:
             raise FileError(
                 f"'{self._path}': a chunk has the columns {listed(names)} but the first one had "
                 f"{listed(self._schema.names)}: give the same columns every time"
             )
-        types = self._schema.types if self._schema is not None else [None] * len(names)
+        fixed = self._schema if self._form == "parquet" else None
+        types = [None] * len(names) if fixed is None else fixed.types
         columns = [self._column(frame.iloc[:, i], wanted) for i, wanted in enumerate(types)]
         table = pa.table(columns, names=names)
         self._schema = self._schema or table.schema
@@ -189,6 +194,8 @@ class TableWriter:
             return _as_text(series)
         if wanted is not None:
             return column
+        if self._growing and self._form == "parquet" and pa.types.is_integer(column.type):
+            return column.cast(pa.float64())
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         if pa.types.is_large_string(column.type) or pa.types.is_null(column.type):
