@@ -118,6 +118,11 @@ def test_a_row_is_explained_once(client):
     assert row in client.get("/ui/api/search", params={"text": f"<B>{row}"}).json()["rows"]
 
 
+def test_a_missing_value_is_not_the_word_none(client, folder):
+    assert pd.read_csv(folder / "new.csv").isna().any(axis=None)
+    assert client.get("/ui/api/search", params={"text": "none"}).json()["rows"] == []
+
+
 def test_marks_are_written_at_once_and_found_again(client, folder, feedback):
     rows = strangest(client, 4)
     said = 'a "note", of\ntwo lines; ='

@@ -121,6 +121,30 @@ def test_triage(page, tmp_path):
     assert json.loads(done.stdout)["feedback"] == {"anomaly": 1, "normal": 1, "benign": 1}
 
 
+def test_a_note_of_another_page_is_not_overwritten_unseen(page):
+    page.locator("#body tr").first.click()
+    expect(page.locator("#detail")).to_contain_text("What raises its score")
+    note = page.get_by_label("Note")
+    note.fill("mine")
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.locator("body[data-ready]")).to_be_attached()
+    other.locator("#body tr").first.click()
+    other.get_by_label("Note").fill("theirs")
+    other.get_by_label("Note").blur()
+    expect(other.locator("#said")).to_contain_text("noted")
+    expect(page.locator("#body tr").first).to_contain_text("note", timeout=30_000)
+    note.blur()
+    expect(page.locator("#problem")).to_contain_text("theirs")
+    expect(note).to_have_value("mine")
+    note.focus()
+    note.blur()
+    expect(page.locator("#said")).to_contain_text("noted")
+    other.reload()
+    other.locator("#body tr").first.click()
+    expect(other.get_by_label("Note")).to_have_value("mine")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_is_accessible(page, scheme):
     page.emulate_media(color_scheme=scheme)

@@ -128,7 +128,7 @@ class JudgedTable:
         return [
             int(row)
             for row, values in zip(self.rows.index, self.rows.itertuples(index=False, name=None), strict=True)
-            if any(wanted in str(portable(value)).casefold() for value in values)
+            if any(wanted in str(value).casefold() for value in map(portable, values) if value is not None)
         ]
 
 

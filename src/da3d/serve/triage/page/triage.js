@@ -33,6 +33,7 @@ const state = {
   undo: [],
   writing: Promise.resolve(),
   changes: 0,
+  redrawing: false,
 };
 
 const $ = (id) => document.getElementById(id);
@@ -71,7 +72,7 @@ function percent(share) {
 
 function shown(value) {
   if (value === null || value === undefined) return "–";
-  return typeof value === "number" ? number(value, 6) : String(value);
+  return typeof value === "number" && !Number.isInteger(value) ? number(value, 6) : String(value);
 }
 
 function say(text) {
@@ -125,15 +126,17 @@ function counts() {
     const place = upTo(levels, state.value) - 1;
     return { alarms: place < 0 ? 0 : alarms[place], suppressed: place < 0 ? 0 : suppressed[place] };
   }
-  const wanted = Math.floor((rows * state.value) / 1000);
-  return { alarms: Math.min(wanted, alarms.at(-1)), suppressed: null };
+  return { alarms: Math.min(budgeted(), alarms.at(-1)), suppressed: null };
 }
 
 function isAlarm(alert) {
   if (alert.suppressed) return false;
   if (state.rule === "fpr") return alert.level <= state.value + SLACK;
-  return alert.rank <= Math.floor((state.operating.rows * state.value) / 1000);
+  return alert.rank <= budgeted();
 }
+
+/** How many rows the alert budget allows; a whole number of rows stays that number through its share. */
+const budgeted = () => Math.floor((state.operating.rows * state.value) / 1000 + 1e-6);
 
 function range() {
   const { rows } = state.operating;
@@ -414,10 +417,15 @@ function showDetail() {
   // what has the focus, and what is being typed, stays while the rest is shown anew around it
   const [focused, old] = [document.activeElement, $("note")];
   const same = old && Number(old.dataset.row) === alert.row;
-  const typed = same && { text: old.value, start: old.selectionStart, end: old.selectionEnd };
+  const typed = same && {
+    text: old.value, kept: old.dataset.kept, start: old.selectionStart, end: old.selectionEnd,
+  };
+  state.redrawing = true; // the note loses the focus now, but nobody has left it
   pane.replaceChildren(...detailParts(alert));
+  state.redrawing = false;
   if (!same) return;
   $("note").value = typed.text;
+  $("note").dataset.kept = typed.kept;
   if (focused === old) {
     $("note").focus();
     $("note").setSelectionRange(typed.start, typed.end);
@@ -432,8 +440,8 @@ function showPressed(row) {
     button.setAttribute("aria-pressed", String(button.dataset.mark === now.mark));
   }
   const field = $("note");
-  if (field.value !== now.note && field.value === field.dataset.kept) field.value = now.note;
-  field.dataset.kept = now.note;
+  if (field.value === field.dataset.kept) field.value = now.note;
+  if (field.value.trim() === now.note) field.dataset.kept = now.note;
 }
 
 function detailParts(alert) {
@@ -570,16 +578,29 @@ function facts(values) {
 // --- marks ----------------------------------------------------------------------------------------------
 
 function toggle(row, mark) {
-  const typed = $("note") && Number($("note").dataset.row) === row ? $("note").value.trim() : null;
+  const typed = typedNote(row);
   write(row, (now) => ({ mark: now.mark === mark ? null : mark, note: typed ?? now.note }));
 }
 
 function keepNote() {
   const field = $("note");
-  if (!field) return;
+  if (!field || state.redrawing) return;
   const row = Number(field.dataset.row);
-  const note = field.value.trim();
-  write(row, (now) => ({ mark: now.mark, note }));
+  const note = typedNote(row);
+  if (note !== null) write(row, (now) => ({ mark: now.mark, note }));
+}
+
+/** The note in the field of a row, unless another page has changed it since this one began to type: whoever
+ * typed is told, and writes over it only by leaving the field again. */
+function typedNote(row) {
+  const field = $("note");
+  if (!field || Number(field.dataset.row) !== row) return null;
+  const [note, now] = [field.value.trim(), markOf(row).note];
+  if (note === now || field.dataset.kept === now) return note;
+  if (field.value === field.dataset.kept) return null; // nothing was typed
+  field.dataset.kept = now;
+  problem(`Another page has noted “${now}” on row ${row} meanwhile. Leave the note again to replace that by yours.`);
+  return null;
 }
 
 /** Changes wait for each other; `wanted` makes a row's entry of what the change before it has left. */
@@ -603,6 +624,9 @@ async function change(row, wanted, undoing) {
         : await ask("marks", { method: "POST", headers, body });
     problem("");
     take(row, answered.entry);
+    const field = $("note");
+    const typing = field && Number(field.dataset.row) === row && field.value !== field.dataset.kept;
+    if (typing && !undoing) field.dataset.kept = note; // what is typed on is based on what this page wrote
     if (!undoing) state.undo.push({ row, mark: before.mark, note: before.note, made: answered.entry });
     const what = mark ? `marked ${KINDS[mark]}` : note ? "noted on" : "unmarked";
     say(`Row ${row} ${undoing ? "is again " : ""}${what}.`);
@@ -749,6 +773,7 @@ function listen() {
       state.value = Math.min(high, Math.max(low, same));
       showThreshold();
       showTable();
+      recolour();
     });
   }
   $("show").addEventListener("change", () => {
