@@ -121,6 +121,17 @@ def test_triage(page, tmp_path):
     assert json.loads(done.stdout)["feedback"] == {"anomaly": 1, "normal": 1, "benign": 1}
 
 
+def test_arrows_go_on_from_a_row_that_its_mark_has_hidden(page):
+    rows = page.locator("#body tr")
+    page.locator("#show").select_option("open")
+    drawn = rows.evaluate_all("all => all.map(each => each.dataset.row)")
+    rows.nth(4).click()
+    page.keyboard.press("a")
+    expect(page.locator("#tally")).to_contain_text("1 anomaly")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator('#body tr[aria-selected="true"]')).to_have_attribute("data-row", drawn[5])
+
+
 def test_a_note_of_another_page_is_not_overwritten_unseen(page):
     page.locator("#body tr").first.click()
     expect(page.locator("#detail")).to_contain_text("What raises its score")

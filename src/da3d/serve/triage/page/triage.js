@@ -725,14 +725,25 @@ function onKey(event) {
 function move(step) {
   const all = visible();
   if (!all.length) return;
-  const now = all.findIndex((alert) => alert.row === state.selected);
-  const place = now < 0 ? state.page * PER_PAGE : Math.min(all.length - 1, Math.max(0, now + step));
+  const placeOf = (row) => all.findIndex((alert) => alert.row === row);
+  const now = placeOf(state.selected);
+  const wanted = now < 0 ? placeOf(besideGone(step, placeOf)) : Math.max(0, now + step);
+  const place = Math.min(all.length - 1, wanted < 0 ? state.page * PER_PAGE : wanted);
   const page = Math.floor(place / PER_PAGE);
-  if (page !== state.page) {
+  if (page !== state.page || !lineOf(all[place].row)) {
     state.page = page;
     showTable();
   }
   select(all[place].row, { focus: true });
+}
+
+/** The drawn row next to the chosen one, which a mark has just taken out of what is shown. */
+function besideGone(step, placeOf) {
+  const drawn = [...$("body").children].map((each) => Number(each.dataset.row));
+  const place = drawn.indexOf(state.selected);
+  if (place < 0) return undefined;
+  const rest = step > 0 ? drawn.slice(place + 1) : drawn.slice(0, place).reverse();
+  return rest.find((row) => placeOf(row) >= 0);
 }
 
 let searching = 0;
