@@ -171,8 +171,12 @@ def test_a_note_outlives_a_reason_that_comes_late(page):
     page.route(f"**/ui/api/rows/{row}", lambda route: held.append(route))
     rows.nth(15).click()
     page.get_by_label("Note").fill("seen before")
+    button = page.get_by_role("button", name="Anomaly")
+    before = button.bounding_box()
     held[0].continue_()
     expect(page.locator("#detail")).to_contain_text("What raises its score")
+    assert button.bounding_box() == before  # nobody clicks beside it
+    expect(page.get_by_label("Note")).to_be_focused()
     page.get_by_label("Note").blur()
     expect(page.locator("#said")).to_contain_text("noted")
     page.reload()

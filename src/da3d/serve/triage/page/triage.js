@@ -33,7 +33,6 @@ const state = {
   undo: [],
   writing: Promise.resolve(),
   changes: 0,
-  redrawing: false,
 };
 
 const $ = (id) => document.getElementById(id);
@@ -414,22 +413,13 @@ function showDetail() {
     );
     return;
   }
-  // what has the focus, and what is being typed, stays while the rest is shown anew around it
-  const [focused, old] = [document.activeElement, $("note")];
-  const same = old && Number(old.dataset.row) === alert.row;
-  const typed = same && {
-    text: old.value, kept: old.dataset.kept, start: old.selectionStart, end: old.selectionEnd,
-  };
-  state.redrawing = true; // the note loses the focus now, but nobody has left it
-  pane.replaceChildren(...detailParts(alert));
-  state.redrawing = false;
-  if (!same) return;
-  $("note").value = typed.text;
-  $("note").dataset.kept = typed.kept;
-  if (focused === old) {
-    $("note").focus();
-    $("note").setSelectionRange(typed.start, typed.end);
-  } else if (focused.dataset.mark) pane.querySelector(`[data-mark="${focused.dataset.mark}"]`).focus();
+  // The same row again, now with its reason: nothing above that may move, a button may just be pressed or a note typed.
+  const same = $("note") && Number($("note").dataset.row) === alert.row;
+  if (same) $("why").replaceChildren(...reasonParts(alert));
+  else {
+    const parts = [heading(alert), verdict(alert), markButtons(alert.row), noteField(alert.row)];
+    pane.replaceChildren(...parts, make("div", { id: "why" }, ...reasonParts(alert)));
+  }
 }
 
 /** The marks of the row in the pane. Its buttons stay the same: one of them may just be pressed. So does what is
@@ -444,17 +434,16 @@ function showPressed(row) {
   if (field.value.trim() === now.note) field.dataset.kept = now.note;
 }
 
-function detailParts(alert) {
+function reasonParts(alert) {
   const found = state.reasons.get(alert.row);
-  const parts = [heading(alert), verdict(alert), markButtons(alert.row), noteField(alert.row)];
-  if (!found) return [...parts, make("p", { class: "soft", text: "Looking for the reason …" })];
-  if (found.error) return [...parts, make("p", { class: "notice", text: found.error })];
+  if (!found) return [make("p", { class: "soft", text: "Looking for the reason …" })];
+  if (found.error) return [make("p", { class: "notice", text: found.error })];
   if (!found.explanation) {
-    parts.push(make("p", { class: "soft", text: "The model remembers no normal rows, so it cannot say why." }));
-    return [...parts, make("h3", { text: "The row" }), facts(found.values)];
+    const said = "The model remembers no normal rows, so it cannot say why.";
+    return [make("p", { class: "soft", text: said }), make("h3", { text: "The row" }), facts(found.values)];
   }
   const { explanation, values } = found;
-  parts.splice(2, 0, make("p", { class: "sentence" }, ...coded(explanation.sentence)));
+  const parts = [make("p", { class: "sentence" }, ...coded(explanation.sentence))];
   parts.push(make("h3", { text: "What raises its score" }), ...contributions(explanation));
   parts.push(make("h3", { text: "Beside similar rows" }), beside(explanation));
   const known = new Set(explanation.contributions.map((each) => each.column));
@@ -584,7 +573,7 @@ function toggle(row, mark) {
 
 function keepNote() {
   const field = $("note");
-  if (!field || state.redrawing) return;
+  if (!field) return;
   const row = Number(field.dataset.row);
   const note = typedNote(row);
   if (note !== null) write(row, (now) => ({ mark: now.mark, note }));
