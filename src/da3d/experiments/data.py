@@ -100,7 +100,9 @@ def _table(name: str, options: str) -> LabelledTable:
 
 def _own_table(cell: Cell) -> LabelledTable:
     path, label, anomaly = cell.data.path, cell.data.label, cell.data.anomaly
-    assert path is not None and label is not None and anomaly is not None  # noqa: PT018 - the plan saw to it
+    assert path is not None  # the plan saw to these three
+    assert label is not None
+    assert anomaly is not None
     return _read(cell.folder / path, label, anomaly, cell.content)
 
 

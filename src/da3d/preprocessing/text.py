@@ -21,6 +21,7 @@ TYPES: Mapping[Kind, pa.DataType] = {
 }
 """What a column of each kind is read as."""
 
+_EXACT = 2.0**53  # whole numbers below are float64 without loss
 _GUESSES = (pa.int64(), pa.float64(), pa.bool_(), pa.timestamp("us"))
 _VALUES = pa.array(MISSING, pa.string())
 
@@ -48,11 +49,13 @@ def parse(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
 
 def as_integers(column: pa.ChunkedArray, numbers: pa.ChunkedArray) -> pa.ChunkedArray:
     """Numbers that were read from a column of text, as int64 if all are whole and none is missing."""
-    if numbers.null_count:
+    if numbers.null_count or not len(numbers):
         return numbers
     try:
-        return pc.cast(pc.utf8_trim_whitespace(column), pa.int64())
-    except pa.ArrowInvalid:
+        whole = pc.cast(numbers, pa.int64())
+        exact = pc.max(pc.abs(numbers)).as_py() < _EXACT
+        return whole if exact else pc.cast(pc.utf8_trim_whitespace(column), pa.int64())
+    except pa.ArrowInvalid:  # a fraction, or a number that is too long
         return numbers
 
 
