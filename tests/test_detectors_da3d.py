@@ -357,7 +357,7 @@ class TestImages:
 class TestEvidence:
     def test_weights_are_the_score(self, rows):
         budget = {"steps": (20, 5, 10), "random_state": 0}
-        names = ("alarm", "activation", "row", "straight", "residual", "dependence")
+        names = ("alarm", "activation", "row", "straight", "tails", "residual", "dependence")
         alone = {
             name: DA3D(evidence={other: float(other == name) for other in names}, **budget).fit(rows)
             for name in ("row", "alarm")
@@ -371,7 +371,7 @@ class TestEvidence:
         [
             ("default", {"smell": 1.0}, "evidence names smell but must be among alarm, "),
             ("default", {"row": -1.0}, "weights of at least 0"),
-            ("fast", {"row": 0.0, "straight": 0.0, "dependence": 0.0}, "no part of the score"),
+            ("fast", {"row": 0.0, "straight": 0.0, "tails": 0.0, "dependence": 0.0}, "no part of the score"),
             ("preprint", {"row": 1.0}, "alarm's logit alone"),
         ],
     )

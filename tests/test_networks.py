@@ -162,6 +162,24 @@ def test_nearest_agrees_with_scikit_learn_also_among_near_duplicates():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+def crowds(random, copies=80, columns=40):
+    """Near copies of a few rows far from the origin, which a product in float32 cannot tell apart."""
+    centers = np.repeat(random.normal(30, 1, (10, columns)), copies, axis=0)
+    return (centers + random.normal(0, 1e-3, centers.shape)).astype(np.float32)
+
+
+def test_nearest_is_exact_in_crowds_of_near_copies_far_from_the_origin():
+    random = np.random.default_rng(0)
+    memory = crowds(random)
+    rows = np.concatenate([memory[::9] + np.float32(1e-3), random.normal(0, 30, (50, 40)).astype(np.float32)])
+    found = nearest(torch.tensor(rows), torch.tensor(memory), 5)
+    near = NearestNeighbors(n_neighbors=5, algorithm="kd_tree").fit(memory.astype(float))
+    np.testing.assert_allclose(found, near.kneighbors(rows.astype(float))[0], rtol=1e-5)
+
+    itself = nearest(torch.tensor(memory), torch.tensor(memory), 5, leave_self_out=True)
+    np.testing.assert_allclose(itself, near.kneighbors()[0], rtol=1e-5)
+
+
 def test_memory_leaves_a_row_out_of_its_own_distance():
     x = torch.randn(300, 4)
     memory = Memory(300, neighbors=5)

@@ -147,6 +147,18 @@ def test_a_rounded_value_falls_to_the_same_side_of_a_threshold(tmp_path):
     assert (np.abs(model.anomaly_score(table) - scores) / (1 + np.abs(scores))).max() <= 1e-5
 
 
+def test_crowds_of_near_copies_are_equal(tmp_path):
+    random = np.random.default_rng(0)
+    crowd = random.normal(0, 1, (400, 12))
+    crowd[:200] = 9 + random.normal(0, 1e-4, (200, 12))
+    pipeline = AnomalyPipeline(DA3D("fast"), random_state=0).fit(crowd)
+    exported = onnx.load(onnx.export(pipeline, tmp_path / "m.onnx"))
+    rows = crowd + random.normal(0, 1e-5, crowd.shape)
+    np.testing.assert_allclose(
+        exported.anomaly_score(rows), pipeline.anomaly_score(rows), rtol=1e-5, atol=1e-5
+    )
+
+
 @pytest.mark.parametrize("table", [mixed(), mixed(1, seed=7), odd()])
 def test_a_network_is_equal(shallow, table):
     assert agrees(shallow[1], shallow[0], table)

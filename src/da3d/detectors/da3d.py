@@ -55,6 +55,7 @@ from da3d.networks import (
     MaskedForest,
     Memory,
     Standardise,
+    Tails,
     Views,
     Where,
     clear_outliers,
@@ -112,6 +113,7 @@ class DoubleAdversarial(nn.Module):
         self.by_activation = Memory(s.memory, neighbors=5)
         self.by_row = Memory(s.memory, neighbors=5)
         self.by_straight = Memory(s.memory, neighbors=5)
+        self.by_tails = Tails(features if s.tails_evidence else 0)
         self.by_dependence = MaskedForest(s.trees)
         self.known = torch.zeros(0, features)
         self.by_known = KnownForest(_KNOWN_TREES if s.known_evidence else 0)
@@ -138,24 +140,23 @@ class DoubleAdversarial(nn.Module):
         s = self.settings
         if not s.trace:
             return self.alarm_of(self.view(x))
-        straight = self.views.where_heavy(x)
-        score = (
-            s.row_evidence * self.by_row(self.views.standard(x))
-            + s.straight_evidence * self.by_straight(straight)
-            + s.dependence_evidence * self.by_dependence(straight)
-            + s.known_evidence * self.by_known(straight)
-        )
+        z, straight = self.views.standard(x), self.views.where_heavy(x)
+        terms: list[tuple[float, nn.Module, Tensor]] = [
+            (s.row_evidence, self.by_row, z),
+            (s.tails_evidence, self.by_tails, z),
+            (s.straight_evidence, self.by_straight, straight),
+            (s.dependence_evidence, self.by_dependence, straight),
+            (s.known_evidence, self.by_known, straight),
+        ]
         if not s.untrained:
-            v = self.view(x)
-            raw = self.trace(v)
+            raw = self.trace(self.view(x))
             trace = squash(self.scale(raw))
-            score = (
-                score
-                + s.alarm_evidence * self.by_alarm(self.alarm(trace).flatten())
-                + s.activation_evidence * self.by_activation(trace)
-                + s.residual_evidence * self.by_residual(raw[:, -self.views.width :])
-            )
-        return score
+            terms += [
+                (s.alarm_evidence, self.by_alarm, self.alarm(trace).flatten()),
+                (s.activation_evidence, self.by_activation, trace),
+                (s.residual_evidence, self.by_residual, raw[:, -self.views.width :]),
+            ]
+        return torch.stack([weight * by(value) for weight, by, value in terms if weight]).sum(0)
 
     def view(self, x: Rows) -> Viewed:
         """What the autoencoder sees of raw rows."""
@@ -357,7 +358,10 @@ class DoubleAdversarial(nn.Module):
             self.by_residual.fit(self._residual(v), self._residual(held_out))
             self.by_activation.fit(self.read(v), self.read(held_out))
         everything = torch.cat([x, self.held_out])
-        self.by_row.fit(self.views.standard(everything))
+        z = self.views.standard(everything)
+        self.by_row.fit(z)
+        if self.settings.tails_evidence:
+            self.by_tails.fit(z)
         straight = self.views.where_heavy(everything)
         self.by_straight.fit(straight)
         self.by_dependence.fit(straight)
@@ -432,9 +436,9 @@ class DA3D(NetworkDetector):
     known_share : float, optional
         Known anomalies per normal row in the alarm's batches, if `y` marks any.
     evidence : mapping of str to float, optional
-        Weights in the score, by the names ``alarm``, ``activation``, ``row``, ``straight``, ``residual``,
-        ``dependence`` and ``known``; those left out keep the preset's weight. Only for presets that add up
-        evidence.
+        Weights in the score, by the names ``alarm``, ``activation``, ``row``, ``straight``, ``tails``,
+        ``residual``, ``dependence`` and ``known``; those left out keep the preset's weight. Only for presets
+        that add up evidence.
     trim : float, optional
         Largest share of the rows that may be left out as clear outliers before anything is learned; 0 keeps
         all.

@@ -13,7 +13,7 @@ __all__ = ["EVIDENCE", "PRESETS", "Inner", "Preset", "Settings", "for_images"]
 
 Preset = Literal["default", "fast", "preprint", "released"]
 Inner = Literal["activation", "devnet", "deep-sad"]
-EVIDENCE = ("alarm", "activation", "row", "straight", "residual", "dependence", "known")
+EVIDENCE = ("alarm", "activation", "row", "straight", "tails", "residual", "dependence", "known")
 """Kinds of evidence that a score adds up; the weight of each is a setting."""
 
 
@@ -72,6 +72,8 @@ class Settings:
     alarm_evidence, activation_evidence, row_evidence, straight_evidence, residual_evidence : float
         Weights in the score: of the alarm's logit, of the distance to remembered activations, to remembered
         rows (standardised, and with heavy tails straightened), and of the residual's size.
+    tails_evidence : float
+        Weight in the score of how far out in its columns a row lies, each on its own.
     dependence_evidence : float
         Weight in the score of the residuals of the forest that predicts columns.
     known_evidence : float
@@ -124,6 +126,7 @@ class Settings:
     activation_evidence: float = 0.0
     row_evidence: float = 0.0
     straight_evidence: float = 0.0
+    tails_evidence: float = 0.0
     residual_evidence: float = 0.0
     trees: int = 0
     dependence_evidence: float = 0.0
@@ -149,12 +152,20 @@ def for_images(settings: Settings) -> Settings:
     """The same preset for rows of pixels: one scale for all of them, the authors' convolutions if faithful.
 
     The authors' code has the big alarm and batches of 256 for images; the default stays dense, and has no
-    further views, since pixels have no shapes to straighten, and no
-    trees that predict one pixel from others, of which there are too many.
+    further views, since pixels have no shapes to straighten, no tails, since a pixel says little on its own,
+    and no trees that predict one pixel from others, of which there are too many.
     """
     if settings.views == ("minmax",):
         return replace(settings, convolutional=True, alarm_widths=_BIG, batch_size=256)
-    return replace(settings, views=("standard",), widths=(256, 128, 32), straight_evidence=0.0, trees=0)
+    return replace(
+        settings,
+        views=("standard",),
+        widths=(256, 128, 32),
+        straight_evidence=0.0,
+        tails_evidence=0.0,
+        trees=0,
+        dependence_evidence=0.0,
+    )
 
 
 _Sizes = TypeVar("_Sizes")
@@ -255,6 +266,7 @@ def default(features: int) -> Settings:
         activation_evidence=1.0,
         row_evidence=1.0,
         straight_evidence=1.0,
+        tails_evidence=0.5,
         residual_evidence=0.5,
         trees=200,
         dependence_evidence=2.0,
@@ -273,7 +285,7 @@ def default(features: int) -> Settings:
 
 
 def fast(features: int) -> Settings:
-    """What of the default's score needs no network: distances to rows and the forests."""
+    """What of the default's score needs no network: distances to rows, tails of columns and the forests."""
     return replace(
         default(features),
         alarm_evidence=0.0,

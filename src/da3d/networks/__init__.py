@@ -15,6 +15,7 @@ from da3d.networks.generative import (
 from da3d.networks.hooked import Hooked
 from da3d.networks.hypersphere import Hypersphere
 from da3d.networks.mlp import MLP, Activation
+from da3d.networks.tails import Tails
 from da3d.networks.traced import Traced
 from da3d.networks.variational import VariationalAutoencoder
 from da3d.networks.views import Standardise, View, Views, squash, unsquash
@@ -41,6 +42,7 @@ __all__ = [
     "PooledAutoencoder",
     "Standardise",
     "Start",
+    "Tails",
     "Traced",
     "VariationalAutoencoder",
     "View",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from da3d.networks.mlp import steady_linear
@@ -16,6 +16,9 @@ __all__ = ["Calibrated", "Ellipsoid", "Memory", "clear_outliers", "nearest"]
 
 _CHUNK = 2048
 _DRAWN = 4  # rows drawn for each that a memory may hold, since some of them are copies
+# Neighbors are near if their squared distance is below this part of the row's squared length. A product in
+# float32 is wrong by some 1e-6 of that length, which cannot matter to others.
+_NEAR = 0.04
 # Evidence is a logarithm. If a handful of rows happen to agree on it, that must not make it infinitely sharp.
 _LEAST_SPREAD = 0.05
 
@@ -161,7 +164,8 @@ def nearest(
     """Euclidean distances to the nearest remembered rows, ascending.
 
     The nearest are found with one matrix product and measured again exactly, since the product loses the
-    small differences that matter among near duplicates.
+    small differences that matter among near copies. Rows whose neighbors are near, compared with the row's
+    distance from the origin, are looked up once more with a product in float64.
 
     Parameters
     ----------
@@ -172,17 +176,51 @@ def nearest(
     if most == 0:
         return torch.zeros(len(x), 1, device=x.device)
     neighbors = min(neighbors, most)
-    lengths = torch.linalg.vector_norm(memory, dim=1).square()
     found = []
     for start in range(0, len(x), _CHUNK):
         chunk = x[start : start + _CHUNK]
+        own = torch.arange(start, start + len(chunk), device=x.device) if leave_self_out else None
         with torch.no_grad():
-            rough = torch.addmm(lengths, chunk, memory.T, alpha=-2)  # squares, but for the row's own
-            if leave_self_out:
-                rough.diagonal(start).fill_(torch.inf)
-            chosen = rough.topk(neighbors, largest=False).indices
-        found.append(_distances(chunk, memory.index_select(0, chosen.flatten()).view(*chosen.shape, -1)))
+            places = _places(chunk, memory, neighbors, own)
+        found.append(_distances(chunk, memory.index_select(0, places.flatten()).view(*places.shape, -1)))
     return torch.cat(found)
+
+
+def _places(
+    x: Float[Tensor, "row feature"],
+    memory: Float[Tensor, "memory feature"],
+    neighbors: int,
+    own: Int[Tensor, "row"] | None,
+) -> Int[Tensor, "row neighbor"]:
+    """Places of the nearest remembered rows; `own` are those of the rows themselves, to be passed over."""
+    lowest, places = by_product(x, memory, neighbors, own)
+    if x.dtype == torch.float32:
+        again = are_near(x, lowest).nonzero().flatten()
+        if len(again):
+            own = None if own is None else own[again]
+            places[again] = by_product(x[again].double(), memory.double(), neighbors, own)[1]
+    return places
+
+
+def by_product(
+    x: Float[Tensor, "row feature"],
+    memory: Float[Tensor, "memory feature"],
+    neighbors: int,
+    own: Int[Tensor, "row"] | None = None,
+) -> tuple[Float[Tensor, "row neighbor"], Int[Tensor, "row neighbor"]]:
+    """Squared distances to the nearest rows, less the row's own squared length, and these rows' places."""
+    lengths = memory.square().sum(1)
+    rough = torch.addmm(lengths, x, memory.T, alpha=-2)
+    if own is not None:
+        rough.scatter_(1, own[:, None], torch.inf)
+    lowest, places = rough.topk(neighbors, largest=False)
+    return lowest, places
+
+
+def are_near(x: Float[Tensor, "row feature"], lowest: Float[Tensor, "row neighbor"]) -> Bool[Tensor, "row"]:
+    """Rows so near to their neighbors that a product in float32 may have picked wrong ones."""
+    length = x.square().sum(1)
+    return lowest[:, -1] + length < _NEAR * length
 
 
 def _distances(

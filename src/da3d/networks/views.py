@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["Standardise", "View", "Views", "exact", "squash", "unsquash"]
+__all__ = ["Standardise", "View", "Views", "exact", "interpolate", "squash", "unsquash"]
 
 View = Literal["minmax", "standard", "robust", "quantile"]
 
@@ -166,7 +166,8 @@ class Views(nn.Module):
 
     def quantile(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
         """Normal scores of heavy-tailed columns; zero for the others."""
-        return self.heavy * _interpolate(self.standard(x), self.knots, self.levels)
+        score, excess = interpolate(self.standard(x), self.knots, self.levels)
+        return self.heavy * (score + excess.sign() * excess.abs().log1p())
 
     def where_graded(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
         """``robust`` for graded columns, ``standard`` for two-valued ones."""
@@ -187,18 +188,17 @@ def _normal_scores(ordered: Float[Tensor, "row"]) -> tuple[Float[Tensor, "knot"]
     return values[chosen], scores[chosen]
 
 
-def _interpolate(
+def interpolate(
     x: Float[Tensor, "row feature"],
     knots: Float[Tensor, "feature knot"],
     levels: Float[Tensor, "feature knot"],
-) -> Float[Tensor, "row feature"]:
-    """Piecewise linear map of every column, continued by the logarithm of the excess beyond its knots."""
+) -> tuple[Float[Tensor, "row feature"], Float[Tensor, "row feature"]]:
+    """Piecewise linear map of every column, and how far values lie outside its knots."""
     columns = x.T.contiguous()
     low, high = knots[:, :1], knots[:, -1:]
     inside = torch.minimum(torch.maximum(columns, low), high)
     above = torch.searchsorted(knots, inside).clamp(1, knots.shape[1] - 1)
     start, stop = knots.gather(1, above - 1), knots.gather(1, above)
     share = ((inside - start) / (stop - start).clamp_min(1e-12)).clamp(0, 1)
-    score = torch.lerp(levels.gather(1, above - 1), levels.gather(1, above), share)
-    excess = columns - inside
-    return (score + excess.sign() * excess.abs().log1p()).T
+    level = torch.lerp(levels.gather(1, above - 1), levels.gather(1, above), share)
+    return level.T, (columns - inside).T

@@ -25,15 +25,13 @@ from da3d.detectors import NetworkDetector
 from da3d.detectors.dagmm import AutoencodingMixture
 from da3d.detectors.network import _FAR
 from da3d.errors import ParameterError
-from da3d.networks import Memory, Views
+from da3d.networks import Memory, Tails, Views
+from da3d.networks.evidence import are_near, by_product
 from da3d.networks.forest import KnownForest, MaskedForest
 from da3d.persistence.onnx.graph import DOUBLE, FLOAT, OPSET, Graph
 from da3d.persistence.onnx.trees import column_shares, ensemble, filled_in, walked
 
 __all__ = ["network_score", "precise_scores"]
-
-# So many more rows than needed are measured exactly: the product of matrices that finds them is inexact.
-_SPARE = 8
 
 
 def network_score(graph: Graph, model: NetworkDetector, features: str) -> str:
@@ -139,11 +137,12 @@ class _Memory(Memory):
 
     def forward(self, x: Float[Tensor, "row feature"]) -> Float[Tensor, "row"]:
         count = min(self.neighbors, len(self.rows))
-        candidates = min(count + _SPARE, len(self.rows))
-        rough = self.rows.square().sum(1) - 2 * x @ self.rows.T
-        places = rough.topk(candidates, largest=False).indices
+        lowest, places = by_product(x, self.rows, count)
+        again = are_near(x, lowest).nonzero().flatten()
+        precise = by_product(x[again].double(), self.rows.double(), count)[1]
+        places = places.index_copy(0, again, precise)
         distances = (x[:, None] - self.rows[places]).square().sum(2).sqrt()
-        evidence: Tensor = self.calibrated(self._log(distances.topk(count, largest=False).values.mean(1)))
+        evidence: Tensor = self.calibrated(self._log(distances.mean(1)))
         return evidence
 
 
@@ -162,7 +161,8 @@ class _Views(Views):
         if not len(self.chosen):
             return 0 * x
         columns = self.standard(x).index_select(1, self.chosen)
-        found = _interpolated(columns, self.knots[self.chosen], self.levels[self.chosen])
+        score, excess = _interpolated(columns, self.knots[self.chosen], self.levels[self.chosen])
+        found = score + excess.sign() * excess.abs().log1p()
         return torch.cat([found, 0 * columns[:, :1]], 1).index_select(1, self.places)
 
 
@@ -170,8 +170,8 @@ def _interpolated(
     x: Float[Tensor, "row feature"],
     knots: Float[Tensor, "feature knot"],
     levels: Float[Tensor, "feature knot"],
-) -> Float[Tensor, "row feature"]:
-    """As `Views` interpolates, row by row instead of column by column."""
+) -> tuple[Float[Tensor, "row feature"], Float[Tensor, "row feature"]]:
+    """As `networks.views.interpolate`, row by row instead of column by column."""
     width = knots.shape[1]
     inside = torch.minimum(torch.maximum(x, knots[:, 0]), knots[:, -1])
     flat, scores = knots.flatten(), levels.flatten()
@@ -186,9 +186,7 @@ def _interpolated(
     above = start + below.clamp_min(1)
     low, high = flat[above - 1], flat[above]
     share = ((inside - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
-    score = _lerp(scores[above - 1], scores[above], share)
-    excess = x - inside
-    return score + excess.sign() * excess.abs().log1p()
+    return _lerp(scores[above - 1], scores[above], share), x - inside
 
 
 def _lerp(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
@@ -196,6 +194,17 @@ def _lerp(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
     near = share < 0.5
     base, step = torch.where(near, start, end), torch.where(near, share, share - 1)
     return (base.double() + step.double() * (end - start).double()).to(start)
+
+
+class _Tails(Tails):
+    """By the same binary search."""
+
+    def prepare(self) -> None:
+        """Nothing to prepare."""
+
+    def added_up(self, z: Float[Tensor, "row feature"]) -> Float[Tensor, "row"]:
+        surprise, excess = _interpolated(z, self.knots, self.levels)
+        return (surprise + excess.abs().log1p()).sum(1)
 
 
 class _MaskedForest(MaskedForest):
@@ -272,5 +281,6 @@ _TWINS: dict[type[nn.Module], Any] = {
     KnownForest: _KnownForest,
     MaskedForest: _MaskedForest,
     Memory: _Memory,
+    Tails: _Tails,
     Views: _Views,
 }
