@@ -11,7 +11,7 @@ import pytest
 from da3d.errors import FileError, ParameterError
 from da3d.experiments import Record, Records, Summary, read_experiment, run_cells
 from da3d.experiments.cell import run_cell
-from da3d.experiments.run import Forecast
+from da3d.experiments.run import Forecast, _processes
 
 PLAN = """
 title = "Trial"
@@ -50,6 +50,11 @@ def die(*arguments):
 
 def stop_quietly(*arguments):
     """Stands for a process that ends without a word."""
+
+
+def take_long(*arguments):
+    """Stands for a cell that is still in work when its run is ended."""
+    time.sleep(600)
 
 
 def test_a_run_does_every_cell_and_the_next_run_none(tmp_path):
@@ -147,6 +152,20 @@ def test_scores_are_kept_on_demand(tmp_path):
     )  # finished before, but without its scores
     assert records.scores_path(cells[0]).exists()
     assert run_cells(cells, records, keep_scores=True).skipped == 1
+
+
+def test_a_finished_record_stays_until_its_cell_has_run_again(tmp_path, monkeypatch):
+    cells, records = cells_of(tmp_path)[:1], Records(tmp_path / "results")
+    run_cells(cells, records, keep_scores=True)
+    records.scores_path(cells[0]).unlink()  # so that the cell is run again
+    before = records.path(cells[0]).read_bytes()
+    monkeypatch.setattr("da3d.experiments.run.work", take_long)
+    with _processes(records, keep_scores=True, keep_for_figures=False) as crew:
+        crew.start(cells[0])
+    assert records.path(cells[0]).read_bytes() == before
+    monkeypatch.setattr("da3d.experiments.run.work", die)
+    assert run_cells(cells, records, keep_scores=True).failed == 1
+    assert records.find(cells[0]).state == "failed"
 
 
 def test_jobs_and_folder_are_checked_first(tmp_path):

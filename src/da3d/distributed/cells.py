@@ -86,7 +86,7 @@ class _Tasks:
 
     def start(self, cell: Cell) -> None:
         """Hand a cell to the cluster."""
-        self.records.make_room(cell)
+        self.records.make_folder(cell)
         # One call per process, as without a cluster: the memory that is measured is that of this cell.
         work = self.ray.remote(num_cpus=1, max_calls=1, max_retries=1)(_work)
         self.at_work[work.remote(cell, self.keep_for_figures)] = Job(cell, time.monotonic())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -217,41 +218,43 @@ class Records:
         scores: Scores | None = None,
         kept: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> None:
-        """Write a record, and first what stands beside it; what an earlier run left does not stay.
+        """Write what stands beside a record, then the record, in place of what an earlier run left.
 
         Raises
         ------
         FileError
             The folder cannot be written, or the disk is full.
         """
-        self.make_room(cell)
-        if scores is not None:
-            with atomic_path(self.scores_path(cell)) as path, path.open("wb") as stream:
-                np.save(stream, scores)
-        if kept is not None:
-            with atomic_path(self.kept_path(cell)) as path, path.open("wb") as stream:
-                np.savez_compressed(stream, **kept)  # type: ignore[arg-type]  # names are those of arrays
-        with atomic_path(self.path(cell)) as path:
-            path.write_text(record.to_text(), encoding="utf-8")
+        self.make_folder(cell)
+        for path, array in ((self.scores_path(cell), scores), (self.kept_path(cell), kept)):
+            if array is None:
+                path.unlink(missing_ok=True)
+                continue
+            with atomic_path(path) as unfinished, unfinished.open("wb") as stream:
+                if isinstance(array, Mapping):
+                    np.savez_compressed(stream, **array)  # type: ignore[arg-type]  # names are those of arrays
+                else:
+                    np.save(stream, array)
+        with atomic_path(self.path(cell)) as unfinished:
+            unfinished.write_text(record.to_text(), encoding="utf-8")
 
-    def make_room(self, cell: Cell) -> None:
-        """Make the cell's folder and remove what an earlier run of the cell left.
+    def make_folder(self, cell: Cell) -> None:
+        """Make the folder that a cell's record is for.
 
         Raises
         ------
         FileError
-            The folder cannot be written.
+            It cannot be made or written.
         """
+        folder = self.path(cell).parent
         try:
-            self.path(cell).parent.mkdir(parents=True, exist_ok=True)
-            self.path(cell).unlink(missing_ok=True)
-            self.scores_path(cell).unlink(missing_ok=True)
-            self.kept_path(cell).unlink(missing_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(
-                f"the folder '{self.path(cell).parent}' cannot be written ({error.strerror}); "
-                "give another for the results."
+                f"the folder '{folder}' cannot be written ({error.strerror}); give another for the results."
             ) from error
+        if not os.access(folder, os.W_OK):
+            raise FileError(f"the folder '{folder}' cannot be written; give another for the results.")
 
 
 def _what(configuration: Mapping[str, Any]) -> dict[str, Any]:

@@ -154,9 +154,10 @@ def run_cells(
 
 @dataclass(frozen=True)
 class _Started(Job):
-    """A cell in work in a process of its own."""
+    """A cell in work in a process of its own, and the record that it had before."""
 
     process: BaseProcess
+    before: Record | None
 
 
 @dataclass
@@ -170,14 +171,15 @@ class _Processes:
 
     def start(self, cell: Cell) -> None:
         """Set a process to work on a cell."""
-        self.records.make_room(cell)
+        self.records.make_folder(cell)
         context = multiprocessing.get_context(_CONTEXT)
         context.set_forkserver_preload(["da3d.experiments.worker"])
         keeps = (self.keep_scores, self.keep_for_figures)
         arguments = (cell, self.records, *keeps, dict(os.environ))
         process = context.Process(target=work, args=arguments, daemon=True)  # type: ignore[attr-defined]
+        before = self.records.find(cell).record
         process.start()
-        self.at_work[process.sentinel] = _Started(cell, time.monotonic(), process)
+        self.at_work[process.sentinel] = _Started(cell, time.monotonic(), process, before)
 
     def ended(self) -> Iterator[tuple[Cell, Record]]:
         """Wait for at least one cell to end; the record of each that has."""
@@ -185,7 +187,7 @@ class _Processes:
             job = self.at_work.pop(handle)  # type: ignore[arg-type]  # sentinels are integers
             job.process.join()
             found = self.records.find(job.cell).record
-            if found is None:
+            if found is None or found == job.before:
                 found = blank(job.cell, error=_crash(job.process.exitcode))
                 self.records.put(job.cell, found)
             yield job.cell, found
