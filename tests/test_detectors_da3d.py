@@ -379,6 +379,25 @@ class TestEvidence:
         with pytest.raises(ParameterError, match=words):
             DA3D(preset, evidence=evidence).fit(rows)
 
+    @pytest.mark.parametrize("preset", ["default", "fast", "released"])
+    def test_parts_add_up_to_the_score(self, rows, preset):
+        budget = {"epochs": (1, 1, 1)} if preset == "released" else {"steps": (5, 2, 3)}
+        detector = DA3D(preset, random_state=0, **budget).fit(rows, np.arange(len(rows)) < 3)
+        parts = detector.score_parts(rows)
+        networks = {"alarm", "activation", "residual"} if preset == "default" else set()
+        trees = {"row", "straight", "tails", "dependence", "known"} | networks
+        assert set(parts) == (trees if preset != "released" else {"alarm"})
+        np.testing.assert_allclose(
+            np.sum(list(parts.values()), axis=0), detector.anomaly_score(rows), rtol=1e-4, atol=1e-4
+        )
+
+    def test_a_row_far_out_in_one_column_stands_out_by_its_tails(self, rows):
+        detector = DA3D("fast", random_state=0).fit(rows)
+        odd = rows[:5].copy()
+        odd[:, 2] = rows[:, 2].max() + 1
+        gained = detector.score_parts(odd)["tails"] - detector.score_parts(rows[:5])["tails"]
+        assert gained.min() > 0
+
     def test_rows_like_known_anomalies_rise_and_no_row_falls(self, rows, tmp_path):
         random = np.random.default_rng(1)
         named = rows[:6] + 0.1 * random.normal(size=rows[:6].shape) + [0, 0, 2, *[0] * (rows.shape[1] - 3)]

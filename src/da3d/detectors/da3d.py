@@ -34,6 +34,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from da3d.counterexamples import latent, noise
@@ -74,6 +75,7 @@ Scores = Float[Tensor, "row"]
 Loss = Float[Tensor, ""]
 
 _KNOWN_TREES = 200
+_CHUNK = 512
 
 
 class DoubleAdversarial(nn.Module):
@@ -136,27 +138,31 @@ class DoubleAdversarial(nn.Module):
     # ---- scoring
 
     def forward(self, x: Rows) -> Scores:
-        """Strangeness of raw rows: the alarm's logit, or the weighted sum of all evidence."""
+        """Strangeness of raw rows: the sum of its parts."""
+        return torch.stack(list(self.parts(x).values())).sum(0)
+
+    def parts(self, x: Rows) -> dict[str, Scores]:
+        """The weighted evidence of raw rows by its names; the alarm's logit alone in the papers' presets."""
         s = self.settings
         if not s.trace:
-            return self.alarm_of(self.view(x))
+            return {"alarm": self.alarm_of(self.view(x))}
         z, straight = self.views.standard(x), self.views.where_heavy(x)
-        terms: list[tuple[float, nn.Module, Tensor]] = [
-            (s.row_evidence, self.by_row, z),
-            (s.tails_evidence, self.by_tails, z),
-            (s.straight_evidence, self.by_straight, straight),
-            (s.dependence_evidence, self.by_dependence, straight),
-            (s.known_evidence, self.by_known, straight),
-        ]
+        evidence: dict[str, tuple[float, nn.Module, Tensor]] = {
+            "row": (s.row_evidence, self.by_row, z),
+            "tails": (s.tails_evidence, self.by_tails, z),
+            "straight": (s.straight_evidence, self.by_straight, straight),
+            "dependence": (s.dependence_evidence, self.by_dependence, straight),
+            "known": (s.known_evidence, self.by_known, straight),
+        }
         if not s.untrained:
             raw = self.trace(self.view(x))
             trace = squash(self.scale(raw))
-            terms += [
-                (s.alarm_evidence, self.by_alarm, self.alarm(trace).flatten()),
-                (s.activation_evidence, self.by_activation, trace),
-                (s.residual_evidence, self.by_residual, raw[:, -self.views.width :]),
-            ]
-        return torch.stack([weight * by(value) for weight, by, value in terms if weight]).sum(0)
+            evidence |= {
+                "alarm": (s.alarm_evidence, self.by_alarm, self.alarm(trace).flatten()),
+                "activation": (s.activation_evidence, self.by_activation, trace),
+                "residual": (s.residual_evidence, self.by_residual, raw[:, -self.views.width :]),
+            }
+        return {name: weight * by(value) for name, (weight, by, value) in evidence.items() if weight}
 
     def view(self, x: Rows) -> Viewed:
         """What the autoencoder sees of raw rows."""
@@ -535,6 +541,24 @@ class DA3D(NetworkDetector):
         self.threads = threads
         self.callbacks = callbacks
         self.checkpoint = checkpoint
+
+    def score_parts(self, X: Any) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+        """What each kind of evidence adds to the score of rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (rows, features)
+
+        Returns
+        -------
+        dict of str to float32 array of shape (rows,)
+            By the names that `evidence` knows, those of weight 0 left out; they add up to `anomaly_score`.
+        """
+        check_is_fitted(self)
+        rows = self._tensor(self._validated(X, reset=False), next(self.network_.parameters()).device)
+        with torch.inference_mode():
+            chunks = [self.network_.parts(chunk) for chunk in torch.split(rows, _CHUNK)]
+        return {name: torch.cat([chunk[name] for chunk in chunks]).cpu().numpy() for name in chunks[0]}
 
     def codes(self, X: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Codes of rows in the autoencoder, shape (rows, code): the plane of the paper's Figure 5."""
