@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from da3d.detectors.parameters import check_kinds
 from da3d.errors import LabelError, LabelWarning, ParameterError, TableError
 
 __all__ = ["Detector", "known_anomalies"]
@@ -68,8 +69,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         LabelError
             `y` has missing values or another length, or leaves fewer than two normal rows.
         ParameterError
-            A parameter is out of its range.
+            A parameter is of the wrong kind or out of its range.
         """
+        check_kinds(self)
         if not 0 < self.contamination <= 0.5:
             raise ParameterError(
                 f"contamination is {self.contamination} but must lie in (0, 0.5]: the share of training rows "
