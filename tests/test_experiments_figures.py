@@ -76,6 +76,17 @@ def test_a_file_without_figures_gets_a_comparison_and_without_records_nothing(tm
     assert names_in(tmp_path / "out") == []
 
 
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    path = tmp_path / "trial.toml"
+    path.write_text(HEAD + CANCER + SIMPLE, encoding="utf-8")
+    (tmp_path / "out").write_text("a file")
+    line = ["experiment", "figures", str(path), "-o", str(tmp_path / "out"), "--results", str(tmp_path)]
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 2
+    assert "cannot be made (File exists); give another with -o" in " ".join(done.stderr.split())
+    assert (tmp_path / "out").read_text() == "a file"
+
+
 def test_rows_are_kept_for_figures_and_only_what_is_missing_is_run_again(tmp_path):
     text = ROWS + PLANE + FENCE + DA3D
     kinds = ("roc", "scores", "codes", "fence")

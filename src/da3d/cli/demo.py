@@ -11,10 +11,9 @@ from rich.text import Text
 
 from da3d.cli import options, views
 from da3d.cli.fit import detector_name
-from da3d.cli.models import check_writable
+from da3d.cli.models import make_folder
 from da3d.cli.progress import learning
 from da3d.cli.terminal import Terminal
-from da3d.errors import FileError
 
 if TYPE_CHECKING:
     from da3d.datasets.splits import Split
@@ -42,7 +41,7 @@ def demo(
     """
     with terminal.working(f"Reading {dataset}"):
         split = _split(dataset, seed)
-        _make_folder(output)
+        make_folder(output)
     models: dict[str, AnomalyPipeline] = {}
     scores: dict[str, Any] = {}
     results = []
@@ -70,16 +69,6 @@ def _split(dataset: str, seed: int) -> "Split":
 
     table = load_dataset(dataset)
     return one_class(table, seed) if table.test is None else official(table, seed)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(
-            f"the folder '{folder}' cannot be made ({error.strerror}); give another with -o."
-        ) from error
-    check_writable(folder / "model.da3d")
 
 
 def _contestants(seed: int) -> "dict[str, AnomalyPipeline]":

@@ -13,6 +13,7 @@ from rich.table import Table as Grid
 
 from da3d.cli import options, views
 from da3d.cli.command import command
+from da3d.cli.models import make_folder
 from da3d.cli.terminal import Terminal
 from da3d.errors import ParameterError
 
@@ -181,7 +182,7 @@ def _figures(
         from da3d.cli.experiment_figures import draw
         from da3d.experiments.entries import FigureEntry
         from da3d.reports.figures import save_figure
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     written = []
     for entry in plan.plan.figure or [FigureEntry(kind="comparison")]:
         figure = draw(plan, records, entry)

@@ -1,4 +1,4 @@
-"""Model files as commands use them."""
+"""Model files and what is written, as commands use them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from da3d.persistence.onnx import OnnxModel
     from da3d.pipeline import AnomalyPipeline
 
-__all__ = ["check_writable", "load_pipeline", "load_scorer", "read_rows"]
+__all__ = ["check_writable", "load_pipeline", "load_scorer", "make_folder", "read_rows"]
 
 
 def load_pipeline(terminal: Terminal, path: Path) -> "AnomalyPipeline":
@@ -83,6 +83,23 @@ def check_writable(path: Path) -> None:
             raise _Enough
     except _Enough:
         pass
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for several output files, before any work is done for them.
+
+    Raises
+    ------
+    FileError
+        It cannot be made, or is no folder, or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(
+            f"the folder '{folder}' cannot be made ({error.strerror}); give another with -o."
+        ) from error
+    check_writable(folder / ".written")
 
 
 class _Enough(Exception):  # noqa: N818 - not an error: ends the trial before it leaves a file
