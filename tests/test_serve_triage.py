@@ -179,6 +179,31 @@ def test_two_pages_do_not_lose_each_others_marks(client, feedback):
     assert not feedback.exists()
 
 
+def test_a_page_of_an_earlier_start_changes_nothing(client, feedback):
+    (row,) = strangest(client, 1)
+    opened = client.get("/ui/api/table").json()["opened"]
+    content = {"row": row, "mark": "normal"}
+    late = client.post("/ui/api/marks", content, headers={"X-Da3d-Triage": "of another start"})
+    assert late.status_code == 409
+    assert "load the page again" in late.json()["error"]
+    assert not feedback.exists()
+    assert client.post("/ui/api/marks", content, headers={"X-Da3d-Triage": opened}).status_code == 200
+
+
+def test_rows_that_are_kept_for_their_marks_have_no_rank(folder, feedback):
+    client = opened(folder, feedback)
+    last = client.get("/ui/api/alerts?offset=49").json()["alerts"][0]
+    mark(client, last["row"], "normal")
+    client.__exit__()
+    client = opened(folder, feedback, most=10)
+    found = client.get("/ui/api/alerts").json()["alerts"]
+    assert [each["rank"] for each in found] == [*range(1, 11), None]
+    assert found[-1]["row"] == last["row"]
+    assert client.get("/ui/api/table").json()["kept"] == 10
+    assert "the strangest 10 are kept" in client.get("/ui/api/rows/500").json()["error"]
+    client.__exit__()
+
+
 def test_requests_that_are_wrong(client, feedback):
     (row,) = strangest(client, 1)
     for text in ("abc", "-1", "120", "9" * 5000, "1.5", "²"):

@@ -49,16 +49,25 @@ def address(tmp_path):
 
 
 @pytest.fixture
-def page(address):
-    """The page in a browser that was told the key; nothing may go wrong or go elsewhere."""
+def remarks():
+    """Asked for by tests in which requests fail."""
+
+
+@pytest.fixture
+def page(address, request):
+    """The page in a browser that was told the key; nothing may go wrong or go elsewhere.
+
+    With the fixture `remarks` the browser may remark on requests that fail.
+    """
     found = []
+    expected = "remarks" in request.fixturenames
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         context = browser.new_context(
             http_credentials={"username": "me", "password": KEY}, reduced_motion="reduce"
         )
         page = context.new_page()
-        page.on("console", lambda message: found.append(message.text))
+        page.on("console", lambda message: expected or found.append(message.text))
         page.on("pageerror", lambda error: found.append(str(error)))
         page.on("request", lambda asked: asked.url.startswith((address, "data:")) or found.append(asked.url))
         page.goto(f"{address}/ui")
@@ -182,3 +191,76 @@ def test_a_note_outlives_a_reason_that_comes_late(page):
     page.reload()
     page.locator(f'#body tr[data-row="{row}"]').click()
     expect(page.get_by_label("Note")).to_have_value("seen before")
+
+
+def refuse_marks(page, status=507):
+    """Let every change of a mark fail, as on a full disk; the browser itself will remark on it."""
+    answer = {"status": status, "json": {"error": "the mark was not kept: the disk is full"}}
+    page.route(
+        "**/ui/api/marks*", lambda route: route.fulfill(**answer) if changes(route) else route.continue_()
+    )
+
+
+def changes(route):
+    return route.request.method == "POST"
+
+
+def test_a_note_that_could_not_be_kept_is_still_there(page, remarks):
+    rows = page.locator("#body tr")
+    refuse_marks(page)
+    rows.nth(2).click()
+    page.get_by_label("Note").fill("typed with care")
+    rows.nth(3).click()
+    expect(page.locator("#problem")).to_contain_text("the disk is full")
+    expect(page.get_by_label("Note")).to_have_value("")
+    rows.nth(2).click()
+    expect(page.get_by_label("Note")).to_have_value("typed with care")
+    page.unroute("**/ui/api/marks*")
+    rows.nth(3).click()
+    expect(page.locator("#said")).to_contain_text("noted on")
+    expect(page.locator("#problem")).to_be_hidden()
+    page.reload()
+    rows.nth(2).click()
+    expect(page.get_by_label("Note")).to_have_value("typed with care")
+
+
+def test_an_undo_that_failed_can_be_tried_again(page, remarks):
+    page.locator("#body tr").nth(1).click()
+    for key in ("a", "n"):
+        page.keyboard.press(key)
+    expect(page.locator("#tally")).to_have_text("Marked: 0 anomalies, 1 normal, 0 benign")
+    refuse_marks(page)
+    page.keyboard.press("u")
+    expect(page.locator("#problem")).to_contain_text("the disk is full")
+    page.unroute("**/ui/api/marks*")
+    page.keyboard.press("u")
+    page.keyboard.press("u")  # while the one before is under way
+    expect(page.locator("#tally")).to_have_text("Marked: 0 anomalies, 0 normal, 0 benign")
+
+
+def test_a_key_that_is_held_down_marks_once(page):
+    page.locator("#body tr").nth(1).click()
+    page.keyboard.down("a")
+    page.keyboard.down("a")  # as a key repeats
+    page.keyboard.up("a")
+    expect(page.locator("#tally")).to_have_text("Marked: 1 anomaly, 0 normal, 0 benign")
+
+
+def test_that_the_service_did_not_answer_is_forgotten_once_it_does(page, remarks):
+    page.locator("#body tr").nth(1).click()
+    page.route("**/ui/api/**", lambda route: route.abort())
+    page.keyboard.press("a")
+    expect(page.locator("#problem")).to_contain_text("does not answer")
+    page.unroute("**/ui/api/**")
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_a_page_of_an_earlier_start_says_so(page):
+    def other_start(route):
+        table = route.fetch().json()
+        route.fulfill(json={**table, "opened": "another"})
+
+    page.route("**/ui/api/table", other_start)
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    expect(page.locator("#problem")).to_contain_text("Load the page again")

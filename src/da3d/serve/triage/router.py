@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib import resources
@@ -28,7 +29,8 @@ from da3d.serve.triage.table import JudgedTable, judge_table
 __all__ = ["HEADER", "Triage", "open_triage"]
 
 HEADER = "X-Da3d-Triage"
-"""The header without which nothing is changed: a page of another site cannot send it unasked."""
+"""The header without which nothing is changed: a page of another site cannot send it unasked. The page sends
+`Triage.opened` of what it shows in it; any other program sends 1."""
 
 _PART = 1000
 _LONGEST_NOTE = 2000
@@ -114,10 +116,16 @@ class Triage:
     local : bool
         Whether the service listens to its own machine only. Then it answers to that machine's names only, so
         that no name of another site can be made to lead here.
+
+    Attributes
+    ----------
+    opened : str
+        Another text at every start: rows have other numbers in another table.
     """
 
     def __init__(self, loaded: Loaded, table: JudgedTable, marks: Marks, *, local: bool = True) -> None:
         self._loaded, self._table, self._marks, self._local = loaded, table, marks, local
+        self.opened = secrets.token_hex(8)
         self._alerts = table.alerts()
         self._rows = {each["row"] for each in self._alerts}
         self.router = router = APIRouter(prefix="/ui", dependencies=[Depends(self._guard)])
@@ -142,6 +150,10 @@ class Triage:
             site = request.headers.get("sec-fetch-site", "same-origin")
             if HEADER not in request.headers or site not in ("same-origin", "none"):
                 raise HTTPException(403, f"marks are changed by this page, or with the header '{HEADER}: 1'")
+            if request.headers[HEADER] not in ("1", self.opened):
+                raise HTTPException(
+                    409, "the service was started again since this page was opened; load the page again"
+                )
 
     async def page(self, request: Request) -> Response:
         """The page itself, the same for every table."""
@@ -159,12 +171,13 @@ class Triage:
         rule = self._table.pipeline.rule
         return _guarded(
             {
+                "opened": self.opened,
                 "model": self._loaded.name,
                 "digest": self._loaded.digest,
                 "outdated": now is None or now.digest != self._loaded.digest,
                 "data": self._table.name,
                 "rows": self._table.operating.rows,
-                "kept": len(self._alerts),
+                "kept": self._table.ranked,
                 "columns": {str(name): kind for name, kind in self._table.pipeline.kinds.items()},
                 "id": self._table.id_column,
                 "explains": self._table.explains,
@@ -238,7 +251,7 @@ class Triage:
         if text.isdecimal() and len(text) < 16 and int(text) in self._rows:
             return int(text)
         most = self._table.operating.rows - 1
-        kept = "" if len(self._rows) > most else f", of which the strangest {len(self._rows)} are kept"
+        kept = "" if len(self._rows) > most else f", of which the strangest {self._table.ranked} are kept"
         raise HTTPException(404, f"there is no row '{text[:20]}' here; the table has rows 0 to {most}{kept}")
 
 

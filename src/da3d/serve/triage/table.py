@@ -74,6 +74,9 @@ class JudgedTable:
         Of the same rows: `anomaly_score`, `p_value`, `severity`, `level` and `suppressed`.
     operating : Operating
         Of all rows.
+    ranked : int
+        So many of the kept rows, from the first, are the strangest of all. Nobody knows the rank of the
+        others, which are kept since something was said about them.
     id_column : str or None
         The column by which people know the rows.
     """
@@ -83,6 +86,7 @@ class JudgedTable:
     rows: pd.DataFrame
     verdicts: pd.DataFrame
     operating: Operating
+    ranked: int
     id_column: str | None = None
     _explained: dict[int, dict[str, Any]] = field(default_factory=dict, repr=False)
 
@@ -96,13 +100,13 @@ class JudgedTable:
         names = None if self.id_column is None else self.rows[self.id_column].tolist()
         return [
             {
-                "rank": rank,
+                "rank": place + 1 if place < self.ranked else None,
                 "row": int(row),
-                "id": None if names is None else portable(names[rank - 1]),
+                "id": None if names is None else portable(names[place]),
                 **{str(name): value for name, value in zip(self.verdicts, values, strict=True)},
             }
-            for rank, (row, values) in enumerate(
-                zip(self.verdicts.index, self.verdicts.itertuples(index=False, name=None), strict=True), 1
+            for place, (row, values) in enumerate(
+                zip(self.verdicts.index, self.verdicts.itertuples(index=False, name=None), strict=True)
             )
         ]
 
@@ -183,7 +187,8 @@ def judge_table(
         kept = verdicts.index.intersection(chunk.index)
         rows = pd.concat([rows, _shown(pipeline, chunk.loc[kept])]).loc[verdicts.index]
         count(len(chunk))
-    return JudgedTable(pipeline, path, rows, verdicts, _operating(total, alarms, suppressed), id_column)
+    operating = _operating(total, alarms, suppressed)
+    return JudgedTable(pipeline, path, rows, verdicts, operating, min(most, total), id_column)
 
 
 def plain_rows(pipeline: AnomalyPipeline, rows: pd.DataFrame) -> pd.DataFrame:

@@ -30,9 +30,12 @@ const state = {
   reasons: new Map(),
   queue: [],
   asking: false,
+  drafts: new Map(), // notes that are typed and not kept yet, and the notes that they are to replace
   undo: [],
   writing: Promise.resolve(),
+  undoing: Promise.resolve(),
   changes: 0,
+  silent: false, // whether the problem shown is that the service did not answer the last time
 };
 
 const $ = (id) => document.getElementById(id);
@@ -63,7 +66,7 @@ function number(value, digits = 3) {
   return value.toLocaleString("en", { maximumSignificantDigits: digits }).replaceAll(",", "\u202f");
 }
 
-const whole = (value) => Math.round(value).toLocaleString("en").replaceAll(",", "\u202f");
+const whole = (value) => (value === null ? "–" : Math.round(value).toLocaleString("en").replaceAll(",", "\u202f"));
 
 function percent(share) {
   return `${number(100 * share)} %`;
@@ -81,6 +84,7 @@ function say(text) {
 function problem(text) {
   $("problem").textContent = text;
   $("problem").hidden = !text;
+  state.silent = false;
 }
 
 /** What the server answers; an error that has its words where it refuses. */
@@ -89,7 +93,9 @@ async function ask(path, options = {}) {
   try {
     response = await fetch(`ui/api/${path}`, { cache: "no-store", ...options });
   } catch {
-    throw new Error("The service does not answer, so nothing was changed. Is it still running?");
+    const error = new Error("The service does not answer, so nothing was changed. Is it still running?");
+    error.silent = true;
+    throw error;
   }
   const content = await response.json().catch(() => ({}));
   if (!response.ok) {
@@ -131,7 +137,7 @@ function counts() {
 function isAlarm(alert) {
   if (alert.suppressed) return false;
   if (state.rule === "fpr") return alert.level <= state.value + SLACK;
-  return alert.rank <= budgeted();
+  return alert.rank !== null && alert.rank <= budgeted();
 }
 
 /** How many rows the alert budget allows; a whole number of rows stays that number through its share. */
@@ -251,7 +257,7 @@ function visible() {
   const turn = state.sort.up ? 1 : -1;
   const compare = (a, b) => {
     const [left, right] = [of(a), of(b)];
-    if (left === right) return a.rank - b.rank;
+    if (left === right) return a.place - b.place;
     if (left === null) return 1;
     if (right === null) return -1;
     return turn * (left < right ? -1 : 1);
@@ -485,7 +491,11 @@ function markButtons(row) {
 
 function noteField(row) {
   const field = make("textarea", { id: "note", rows: "1", maxlength: "2000", "data-row": row, placeholder: "Note" });
-  field.value = field.dataset.kept = markOf(row).note;
+  const { note } = markOf(row);
+  const draft = state.drafts.get(row) || { value: note, kept: note };
+  field.value = draft.value;
+  field.dataset.kept = draft.kept;
+  field.addEventListener("input", () => state.drafts.set(row, { value: field.value, kept: field.dataset.kept }));
   field.addEventListener("blur", keepNote);
   return make("div", {}, make("label", { for: "note", class: "unseen", text: "Note" }), field);
 }
@@ -586,8 +596,12 @@ function typedNote(row) {
   if (!field || Number(field.dataset.row) !== row) return null;
   const [note, now] = [field.value.trim(), markOf(row).note];
   if (note === now || field.dataset.kept === now) return note;
-  if (field.value === field.dataset.kept) return null; // nothing was typed
+  if (field.value === field.dataset.kept) {
+    state.drafts.delete(row); // nothing was typed
+    return null;
+  }
   field.dataset.kept = now;
+  state.drafts.set(row, { value: field.value, kept: now });
   problem(`Another page has noted “${now}” on row ${row} meanwhile. Leave the note again to replace that by yours.`);
   return null;
 }
@@ -603,8 +617,10 @@ function write(row, wanted, { undoing = false } = {}) {
 async function change(row, wanted, undoing) {
   const before = markOf(row);
   const { mark, note } = wanted(before);
-  if (before.mark === mark && before.note === note) return;
-  const headers = { "Content-Type": "application/json", "X-Da3d-Triage": "1" };
+  const draft = state.drafts.get(row);
+  if (draft && draft.value.trim() === note) state.drafts.delete(row); // comes back if it cannot be kept
+  if (before.mark === mark && before.note === note) return true;
+  const headers = { "Content-Type": "application/json", "X-Da3d-Triage": state.table.opened };
   const body = JSON.stringify({ row, mark, note, version: before.version });
   try {
     const answered =
@@ -616,14 +632,25 @@ async function change(row, wanted, undoing) {
     const field = $("note");
     const typing = field && Number(field.dataset.row) === row && field.value !== field.dataset.kept;
     if (typing && !undoing) field.dataset.kept = note; // what is typed on is based on what this page wrote
+    if (state.drafts.has(row)) state.drafts.get(row).kept = note;
     if (!undoing) state.undo.push({ row, mark: before.mark, note: before.note, made: answered.entry });
     const what = mark ? `marked ${KINDS[mark]}` : note ? "noted on" : "unmarked";
     say(`Row ${row} ${undoing ? "is again " : ""}${what}.`);
+    return true;
   } catch (error) {
     if (error.content && error.content.entry) take(row, error.content.entry);
-    problem(error.message);
+    if (draft && !state.drafts.has(row)) state.drafts.set(row, draft);
+    report(error);
+    return false;
+  } finally {
+    showMarks([row]);
   }
-  showMarks([row]);
+}
+
+/** Show what went wrong; that the service did not answer goes away once it does. */
+function report(error) {
+  problem(error.message);
+  state.silent = Boolean(error.silent);
 }
 
 function take(row, entry) {
@@ -631,8 +658,12 @@ function take(row, entry) {
   else state.marks.delete(row);
 }
 
-/** Take back the last change that this page made and nobody has overwritten since. */
-async function undo() {
+/** Take back the last change that this page made and nobody has overwritten since; one after the other. */
+function undo() {
+  state.undoing = state.undoing.then(undoLast).catch(report);
+}
+
+async function undoLast() {
   await state.writing;
   const last = state.undo.pop();
   if (!last) return;
@@ -642,7 +673,10 @@ async function undo() {
     showMarks([]);
     return;
   }
-  await write(last.row, () => last, { undoing: true });
+  if (!(await write(last.row, () => last, { undoing: true }))) {
+    state.undo.push(last);
+    showMarks([]);
+  }
   if (!lineOf(last.row)) return;
   select(last.row, { focus: !isTyping(document.activeElement) });
 }
@@ -674,6 +708,13 @@ async function poll() {
   try {
     await state.writing;
     const before = state.changes;
+    const table = await ask("table");
+    if (state.silent) problem("");
+    if (table.opened !== state.table.opened) {
+      problem("The service was started again since this page was opened. Load the page again.");
+      return;
+    }
+    $("outdated").hidden = !table.outdated;
     const { marks } = await ask("marks");
     if (state.changes !== before) return; // the answer may be older than what was done since
     const fresh = new Map(Object.entries(marks).map(([row, entry]) => [Number(row), entry]));
@@ -681,9 +722,8 @@ async function poll() {
     const changed = rows.filter((row) => (fresh.get(row) || { version: 0 }).version !== markOf(row).version);
     for (const row of changed) take(row, fresh.get(row) || { mark: null, note: "" });
     if (changed.length) showMarks(changed);
-    $("outdated").hidden = !(await ask("table")).outdated;
   } catch (error) {
-    problem(error.message);
+    report(error);
   }
 }
 
@@ -699,6 +739,7 @@ function onKey(event) {
   }
   if (isTyping(event.target) || event.altKey || event.metaKey || (event.ctrlKey && event.key !== "z")) return;
   const mark = MARKS.find(([, , key]) => key === event.key);
+  if (event.repeat && !event.key.startsWith("Arrow")) return; // held down: once is meant
   if (mark && state.selected !== null) toggle(state.selected, mark[0]);
   else if (event.key === "u" || (event.ctrlKey && event.key === "z")) undo();
   else if (event.key === "/") $("filter").focus();
@@ -801,6 +842,10 @@ function listen() {
       }
     });
   }
+  window.addEventListener("beforeunload", (event) => {
+    const unsaved = [...state.drafts].some(([row, { value }]) => value.trim() !== markOf(row).note);
+    if (unsaved) event.preventDefault();
+  });
   window.addEventListener("focus", poll);
   setInterval(poll, POLL);
 }
@@ -839,6 +884,7 @@ async function load() {
     state.alerts.push(...part.alerts);
     if (!part.alerts.length || state.alerts.length >= part.total) break;
   }
+  state.alerts.forEach((alert, place) => (alert.place = place));
   state.byRow = new Map(state.alerts.map((alert) => [alert.row, alert]));
 }
 
