@@ -173,6 +173,7 @@ def test_values_that_are_written_otherwise(client, pipeline):
         (b'{"rows": [{}], "fpr": "0.1"}', "fpr: input should be a valid number"),
         (b'{"rows": [{}], "fpr": 2}', "fpr is 2.0 but must be in (0, 1)"),
         (b'{"rows": [{}], "fpr": 0.1, "top": 3}', "fpr and top are given"),
+        (b'{"rows": [{}], "top": 1' + b"0" * 400 + b"}", "but must be a whole number, 1 to 1e+15"),
         (b'{"rows": [{}], "explain": -1}', "explain must be"),
     ],
 )

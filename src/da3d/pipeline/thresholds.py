@@ -17,6 +17,8 @@ __all__ = ["ResolutionWarning", "Threshold"]
 
 Rule = Literal["fpr", "budget", "top", "fdr"]
 
+_MOST = 1e15  # rows
+
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
@@ -37,14 +39,14 @@ class Threshold:
     value: float
 
     def __post_init__(self) -> None:
-        limits = {"fpr": 1.0, "fdr": 1.0, "budget": 1000.0, "top": math.inf}
+        limits = {"fpr": 1.0, "fdr": 1.0, "budget": 1000.0, "top": _MOST}
         if self.rule not in limits:
             raise ParameterError(f"rule is {self.rule!r} but must be one of {', '.join(limits)}.")
-        whole = self.rule != "top" or float(self.value).is_integer()
-        if not (0 < self.value <= limits[self.rule]) or not whole or self.value == 1.0 == limits[self.rule]:
-            wanted = {"fpr": "in (0, 1)", "fdr": "in (0, 1)", "budget": "rows per thousand, in (0, 1000]"}
+        inside = 0 < self.value <= limits[self.rule] and not self.value == 1.0 == limits[self.rule]
+        if not inside or (self.rule == "top" and self.value != int(self.value)):
+            wanted = {"budget": "rows per thousand, in (0, 1000]", "top": f"a whole number, 1 to {_MOST:g}"}
             raise ParameterError(
-                f"{self.rule} is {self.value} but must be {wanted.get(self.rule, 'a whole number >= 1')}."
+                f"{self.rule} is {str(self.value)[:40]} but must be {wanted.get(self.rule, 'in (0, 1)')}."
             )
 
     @classmethod
