@@ -12,7 +12,9 @@ import pytest
 
 from da3d import AnomalyPipeline, Mahalanobis, load, save
 from da3d.datasets import toy
+from da3d.errors import ParameterError
 from da3d.pipeline import ResolutionWarning
+from da3d.serve.triage.table import judge_table
 from serving import Client, ModelStore, Settings, create_app
 from test_cli_main import refused
 from test_cli_main import run as command
@@ -202,6 +204,37 @@ def test_rows_that_are_kept_for_their_marks_have_no_rank(folder, feedback):
     assert client.get("/ui/api/table").json()["kept"] == 10
     assert "the strangest 10 are kept" in client.get("/ui/api/rows/500").json()["error"]
     client.__exit__()
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("note", ["2024-05-01", "007", "1e5", "true"])
+def test_a_note_stays_the_text_that_it_is(folder, tmp_path, ending, note):
+    first = opened(folder, tmp_path / f"marks.{ending}")
+    (row,) = strangest(first, 1)
+    mark(first, row, "normal", note=note)
+    first.__exit__()
+    again = opened(folder, tmp_path / f"marks.{ending}")
+    assert marks(again)[str(row)]["note"] == note
+    again.__exit__()
+
+
+def test_large_numbers_arrive_whole(folder, tmp_path, feedback):
+    numbers = 2**53 + 1 + 2 * np.arange(120)
+    rows = pd.read_csv(folder / "new.csv", parse_dates=["paid_at"])
+    rows.assign(payment=numbers).to_parquet(tmp_path / "new.parquet")
+    save(load(folder / "toy.da3d"), tmp_path / "toy.da3d")
+    client = opened(tmp_path, feedback, data="new.parquet")
+    (row,) = strangest(client, 1)
+    shown = client.get(f"/ui/api/rows/{row}").json()["values"]["payment"]
+    assert shown == str(numbers[row])
+    assert row in client.get("/ui/api/search", params={"text": shown}).json()["rows"]
+    client.__exit__()
+
+
+def test_rows_are_not_known_by_a_column_that_gives_way(folder, tmp_path, feedback):
+    pd.read_csv(folder / "new.csv").rename(columns={"payment": "severity"}).to_csv(tmp_path / "new.csv")
+    with pytest.raises(ParameterError, match="'severity' is a name that verdicts and marks have here"):
+        judge_table(load(folder / "toy.da3d"), str(tmp_path / "new.csv"), most=5, id_column="severity")
 
 
 def test_requests_that_are_wrong(client, feedback):

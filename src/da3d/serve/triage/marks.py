@@ -88,7 +88,7 @@ def read_marks(path: Path, pipeline: AnomalyPipeline) -> StoredMarks:
     signature = _signature(path)
     if signature is None:
         return StoredMarks(path, {}, None, None)
-    table = read_table(path, kinds=pipeline.kinds)
+    table = read_table(path, kinds={**pipeline.kinds, NOTE: "category"})
     lacking = [name for name in (COLUMN, NUMBER) if name not in table.columns]
     if lacking:
         raise TableError(

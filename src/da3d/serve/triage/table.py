@@ -28,7 +28,9 @@ NUMBER, NOTE = "feedback_row", "feedback_note"
 
 VERDICTS = ("anomaly_score", "p_value", "severity")
 
-_OF_SCORE = (*VERDICTS, "is_anomaly", "suppressed")  # what an earlier scoring left in the table
+# What an earlier scoring or triage left in the table.
+_OURS = (*VERDICTS, "is_anomaly", "suppressed", COLUMN, NUMBER, NOTE)
+_WHOLE = 2**53  # beyond, a browser's numbers are not exact
 _FINEST = 1e-9
 _CHUNK = 65_536
 
@@ -205,6 +207,8 @@ def portable(value: Any) -> float | bool | str | None:
         return None
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
+    if isinstance(value, int) and abs(value) > _WHOLE:
+        return str(value)
     return value if isinstance(value, bool | int | float | str) else str(value)
 
 
@@ -239,6 +243,11 @@ def _check_columns(pipeline: AnomalyPipeline, path: str, rows: pd.DataFrame, id_
             f"'{path}' has no column '{id_column}'; name one of {listed([str(each) for each in rows])} "
             "with --id."
         )
+    if id_column in _OURS and id_column not in names:
+        raise ParameterError(
+            f"'{id_column}' is a name that verdicts and marks have here, so the column gives way to them; "
+            "rename it to know rows by it, or name another column with --id."
+        )
 
 
 def _verdicts(pipeline: AnomalyPipeline, scored: Scored, index: pd.Index) -> pd.DataFrame:
@@ -269,8 +278,7 @@ def _strangest(verdicts: pd.DataFrame, most: int, also: NDArray[np.int64]) -> pd
 
 def _shown(pipeline: AnomalyPipeline, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows without what an earlier scoring or triage left in them."""
-    ours = (*_OF_SCORE, COLUMN, NUMBER, NOTE)
-    return rows.drop(columns=[name for name in ours if name not in pipeline.columns], errors="ignore")
+    return rows.drop(columns=[name for name in _OURS if name not in pipeline.columns], errors="ignore")
 
 
 def _operating(rows: int, alarms: Counter[float], suppressed: Counter[float]) -> Operating:
