@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from da3d.errors import FileError, ParameterError, TableError
-from da3d.preprocessing import Schema, read_table, stream_table
+from da3d.preprocessing import Schema, TableWriter, read_table, stream_table
 from da3d.preprocessing import csv_file as csv_module
 
 KINDS = {"n": "number", "b": "boolean", "c": "category", "d": "date"}
@@ -58,7 +58,7 @@ def test_every_form_gives_the_same_table(given_path, kinds, way):
         frame = pd.concat(stream_table(given_path, 2, kinds=kinds))
     assert Schema.infer(frame).kinds == KINDS
     assert frame["n"].tolist()[:2] == [1, 2]
-    assert np.isnan(frame["n"].iloc[2])
+    assert pd.isna(frame["n"].iloc[2])
     assert frame["b"].tolist()[:2] == [True, False]
     assert frame["c"].tolist()[:2] == ["x", "NA"]  # an empty cell is missing in text, NA is not
     assert frame["d"].tolist()[:2] == [pd.Timestamp("2024-05-01"), pd.Timestamp("2024-05-02 13:37")]
@@ -284,3 +284,30 @@ def test_folders_that_hold_no_table(tmp_path):
 def test_cells_of_another_kind_than_at_fit(tmp_path, name, text, said):
     with pytest.raises(TableError, match=said):
         list(stream_table(put(tmp_path / name, text), kinds=KINDS))
+
+
+@pytest.mark.parametrize("kinds", [None, {"a": "number", "n": "number"}], ids=["inferred", "fitted kinds"])
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_whole_numbers_stay_whole_beside_missing_ones(tmp_path, kinds, ending):
+    path = tmp_path / f"t.{ending}"
+    if ending == "csv":
+        path.write_text("a,n\n0.5,100000000000000001\n1.5,\n")
+    elif ending == "jsonl":
+        path.write_text('{"a": 0.5, "n": 100000000000000001}\n{"a": 1.5, "n": null}\n')
+    else:
+        pq.write_table(pa.table({"a": [0.5, 1.5], "n": pa.array([100000000000000001, None])}), path)
+    frame = read_table(path, kinds=kinds)
+    assert frame["n"].iloc[0] == 100000000000000001
+    for name in ("t.jsonl", "u.csv", "u.parquet"):
+        with TableWriter(tmp_path / name, growing=True) as writer:
+            writer.write(frame)
+    assert json.loads((tmp_path / "t.jsonl").read_text().splitlines()[0])["n"] == 100000000000000001
+    assert (tmp_path / "u.csv").read_text().splitlines()[1:] == ["0.5,100000000000000001", "1.5,"]
+    assert pq.read_table(tmp_path / "u.parquet")["n"].to_pylist() == [100000000000000001, None]
+
+
+def test_columns_of_json_lines_keep_their_order(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"a": 1, "word": "x", "more": 2}\n{"word": "y", "a": 3, "late": 4}\n')
+    frame = read_table(path, kinds={"a": "number", "word": "category"})
+    assert list(frame.columns) == ["a", "word", "more", "late"]

@@ -38,7 +38,7 @@ def csv_tables(source: Source, kinds: Mapping[str, Kind] | None) -> Iterator[pa.
         The file: UTF-8, a header line, fields separated by a comma, semicolon or tab (what the header uses).
     kinds
         What each column is read as; columns that are not named are read as text. Numbers are float64, in
-        blocks without a fraction or a missing value int64, so that long numbers keep all digits. None: see
+        blocks without a fraction int64, so that long numbers keep all digits. None: see
         the whole file first and read each column as integers, numbers, true/false, dates or text, whatever
         fits every cell.
 

@@ -135,6 +135,9 @@ def _from_arrow(table: pa.Table | pa.RecordBatch) -> pd.DataFrame:
     if repeated:
         raise TableError(f"the table has more than one column named {listed(repeated)}: rename or drop them")
     frame: pd.DataFrame = table.to_pandas()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if column.null_count and pa.types.is_integer(column.type):  # as floats they would lose digits
+            frame[name] = column.to_pandas(types_mapper=lambda kind: pd.Int64Dtype())
     return frame
 
 

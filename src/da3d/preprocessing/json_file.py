@@ -82,13 +82,20 @@ def _as_kinds(source: Source, rows: int, kinds: Mapping[str, Kind]) -> Iterator[
         if present is None:
             present = [name for name in kinds if _mentions(block, name)]
         text = {name: pa.string() for name in present if kinds[name] in ("category", "date")}
-        table = _parsed(source, first, block, text)
+        table = _in_order(_parsed(source, first, block, text), block)
         for name in present:
             if name not in table.column_names:
                 table = table.append_column(name, pa.nulls(len(table)))
             column = _as_kind(source, table[name], name, kinds[name], first)
             table = table.set_column(table.column_names.index(name), name, column)
         yield table
+
+
+def _in_order(table: pa.Table, block: bytes) -> pa.Table:
+    """The columns as the first line names them; the parser puts those of a given type before all others."""
+    first = next(line for line in block.splitlines() if line.strip())
+    named = [name for name in json.loads(first) if name in table.column_names]
+    return table.select(named + [name for name in table.column_names if name not in named])
 
 
 def _as_kind(source: Source, column: pa.ChunkedArray, name: str, kind: Kind, first: int) -> pa.ChunkedArray:
@@ -98,7 +105,7 @@ def _as_kind(source: Source, column: pa.ChunkedArray, name: str, kind: Kind, fir
         if kind == "date":
             return parse(column, _STAMP)
         if kind == "number" and not pa.types.is_nested(held) and not wrong:
-            whole = pa.types.is_integer(held) and not column.null_count  # which keeps all digits
+            whole = pa.types.is_integer(held)  # which keeps all digits
             return column if whole else pc.cast(column, pa.float64(), safe=False)
     except pa.ArrowInvalid:
         wrong = True

@@ -48,13 +48,13 @@ def parse(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
 
 
 def as_integers(column: pa.ChunkedArray, numbers: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Numbers that were read from a column of text, as int64 if all are whole and none is missing."""
-    if numbers.null_count or not len(numbers):
+    """Numbers that were read from a column of text, as int64 if all that are there are whole."""
+    if numbers.null_count == len(numbers):
         return numbers
     try:
         whole = pc.cast(numbers, pa.int64())
         exact = pc.max(pc.abs(numbers)).as_py() < _EXACT
-        return whole if exact else pc.cast(pc.utf8_trim_whitespace(column), pa.int64())
+        return whole if exact else pc.cast(_without_missing(column), pa.int64())
     except pa.ArrowInvalid:  # a fraction, or a number that is too long
         return numbers
 

@@ -93,7 +93,7 @@ class TableWriter:
         on standard output.
     growing
         Whether a column of whole numbers may get fractions in a later chunk, as when it comes from text:
-        Parquet then has it as float64.
+        Parquet then has it as float64, unless that would lose digits.
 
     Raises
     ------
@@ -195,7 +195,7 @@ class TableWriter:
         if wanted is not None:
             return column
         if self._growing and self._form == "parquet" and pa.types.is_integer(column.type):
-            return column.cast(pa.float64())
+            return _as_floats(column)
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         if pa.types.is_large_string(column.type) or pa.types.is_null(column.type):
@@ -210,6 +210,14 @@ class TableWriter:
         if self._parquet is None:
             self._parquet = self._stack.enter_context(arrow_parquet.ParquetWriter(self._stream, table.schema))
         self._parquet.write_table(table)
+
+
+def _as_floats(column: pa.Array) -> pa.Array:
+    """Whole numbers as float64 if they can be, such as no long ids."""
+    try:
+        return column.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return column
 
 
 def _as_text(series: "pd.Series[Any]") -> pa.Array:
