@@ -204,3 +204,26 @@ def test_atomic_path_reports_a_full_disk_and_lets_other_errors_pass(tmp_path):
     with pytest.raises(TimeoutError), atomic_path(tmp_path / "a"):
         raise TimeoutError
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
+def test_later_chunks_of_a_growing_table_may_have_other_columns(tmp_path, ending):
+    path = tmp_path / f"t.{ending}"
+    with TableWriter(path, growing=True) as writer:
+        writer.write(pd.DataFrame({"a": [1.5], "gone": ["x"]}))
+        writer.write(pd.DataFrame({"a": [2.5], "late": [7]}))
+    back = read_table(path)
+    assert back["a"].tolist() == [1.5, 2.5]
+    assert back["gone"].iloc[0] == "x"
+    assert pd.isna(back["gone"].iloc[1])
+    assert writer.left_out == ([] if ending == "jsonl" else ["late"])
+    assert ("late" in back.columns) == (ending == "jsonl")
+
+
+def test_lists_and_objects_are_json_in_csv(tmp_path):
+    with TableWriter(tmp_path / "t.csv") as writer:
+        writer.write(pd.DataFrame({"deep": [{"k": [1, "ä"]}, None], "list": [[1, 2], []]}))
+    back = pd.read_csv(tmp_path / "t.csv")
+    assert json.loads(back["deep"].iloc[0]) == {"k": [1, "ä"]}
+    assert pd.isna(back["deep"].iloc[1])
+    assert back["list"].tolist() == ["[1, 2]", "[]"]

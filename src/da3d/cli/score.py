@@ -79,6 +79,7 @@ def score(
     from da3d.pipeline.judging import write_judged
     from da3d.preprocessing import TableWriter
     from da3d.preprocessing.ahead import Behind
+    from da3d.preprocessing.frames import listed
 
     pipeline = load_scorer(terminal, model)
     job = _Job(pipeline, threshold or pipeline.rule, table, chunk)
@@ -92,6 +93,11 @@ def score(
         closing(job.judged(count)) as chunks,
     ):
         done = write_judged(chunks, writer, keep=columns, only_anomalies=only_anomalies)
+    if file.left_out:
+        terminal.warn(
+            f"Columns that the first rows of the table do not have were left out: {listed(file.left_out)}. "
+            "Write JSON lines (-o NAME.jsonl) to keep them."
+        )
     _report(terminal, done, job.threshold, output, time.perf_counter() - begin)
 
 

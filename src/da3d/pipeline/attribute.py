@@ -32,6 +32,7 @@ TOLERANCE = 0.01
 
 _CANCELLING = 0.05  # and the largest share that they may have wrong in single stretches of the way
 _PATHS = 16  # orders of the columns, half of them the other half backwards
+_BLENDED = 2**20  # features of all blends that are scored at a time
 _EDGES = np.r_[0.0, 2.0 ** np.arange(-12, -3), np.arange(1, 9) / 8]  # closer where most happens, near normal
 _ROUNDS, _MOST = 30, 512
 _NODES, _WEIGHTS = (
@@ -74,13 +75,29 @@ class Columns:
 
     def __init__(self, start: Floats, stop: Floats, owners: NDArray[np.int64], gaps: Floats) -> None:
         self.start, self.stop, self.owners, self.gaps = start, stop, owners, gaps
-        member = owners == np.arange(len(gaps))[:, None]
-        self.steps = np.where(member, stop - start, 0.0) + np.where(owners == -1, gaps[:, None], 0.0)
 
     @property
     def changed(self) -> NDArray[np.int64]:
         """The columns in which row and baseline differ."""
-        return np.flatnonzero(self.steps.any(1))
+        differs = self._summed(self.start != self.stop) > 0
+        if np.any(self.owners == -1):
+            differs |= self.gaps != 0
+        return np.flatnonzero(differs)
+
+    def shares(self, slopes: Floats) -> Floats:
+        """What the columns' steps from baseline to row contribute, shape (columns,).
+
+        Parameters
+        ----------
+        slopes : ndarray of shape (features,)
+            Contribution per step of each feature.
+        """
+        return self._summed((self.stop - self.start) * slopes) + self.gaps * slopes[self.owners == -1].sum()
+
+    def _summed(self, values: NDArray[Any]) -> Floats:
+        """The sum over each column's own features."""
+        own = self.owners >= 0
+        return np.bincount(self.owners[own], values[own], minlength=len(self.gaps)).astype(np.float64)
 
     def blend(self, chosen: NDArray[np.bool_]) -> Floats:
         """The baseline with the chosen columns of the row, shape (blends, features).
@@ -127,7 +144,7 @@ def _integrated(detector: NetworkDetector, columns: Columns, rise: float) -> Flo
             return None
         if abs(errors.sum()) <= TOLERANCE * abs(rise) and np.abs(errors).sum() <= _CANCELLING * abs(rise):
             slopes = np.divide(parts.sum(0), way, out=np.zeros_like(way), where=way != 0)
-            return np.asarray(columns.steps @ slopes)
+            return columns.shares(slopes)
         bad = np.abs(errors) >= np.abs(errors).mean() / 2
         halves = _halves(detector, columns.start, way, cells[:, bad])
         cells = np.c_[cells[:, ~bad], halves]
@@ -161,9 +178,20 @@ def _sampled(score: Callable[[Any], Floats], columns: Columns) -> Floats:
     random = np.random.default_rng(0)
     half = [random.permutation(changed) for _ in range(_PATHS // 2)]
     orders = np.array([order for one in half for order in (one, one[::-1])])
-    chosen = np.zeros((len(orders), len(changed) + 1, len(out)), dtype=bool)
-    for place in range(len(changed)):
-        chosen[np.arange(len(orders)), place + 1 :, orders[:, place]] = True
-    scores = score(columns.blend(chosen.reshape(-1, len(out)))).reshape(chosen.shape[:2])
+    scores = _along(score, columns, orders)
     np.add.at(out, orders, np.diff(scores, axis=1))
     return out / len(orders)
+
+
+def _along(score: Callable[[Any], Floats], columns: Columns, orders: NDArray[np.int64]) -> Floats:
+    """The scores before, between and after the switches of each order, shape (orders, switches + 1)."""
+    paths, switches = orders.shape
+    turns = np.full((paths, len(columns.gaps)), switches, dtype=np.int64)
+    np.put_along_axis(turns, orders, np.arange(switches)[None], axis=1)
+    path, done = np.divmod(np.arange(paths * (switches + 1)), switches + 1)
+    step = max(1, _BLENDED // len(columns.owners))
+    parts = [
+        score(columns.blend(turns[path[i : i + step]] < done[i : i + step, None]))
+        for i in range(0, len(path), step)
+    ]
+    return np.concatenate(parts).reshape(paths, switches + 1)

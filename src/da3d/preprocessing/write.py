@@ -3,13 +3,14 @@
 import errno
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self, get_args
 from uuid import uuid4
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -92,8 +93,14 @@ class TableWriter:
         ``"csv"`` or ``"jsonl"``: what to write, whatever the path's ending. None: by the ending; JSON lines
         on standard output.
     growing
-        Whether a column of whole numbers may get fractions in a later chunk, as when it comes from text:
-        Parquet then has it as float64, unless that would lose digits.
+        Whether later chunks may be unlike the first, as when they come from text. Parquet then has a column
+        of whole numbers, which may yet get fractions, as float64, unless that would lose digits. Columns
+        that the first chunk lacks are left out of CSV and Parquet; those that a later one lacks are empty.
+
+    Attributes
+    ----------
+    left_out : list of str
+        Columns that came too late to be written.
 
     Raises
     ------
@@ -116,6 +123,7 @@ class TableWriter:
             )
         self._form = chosen
         self._growing = growing
+        self.left_out: list[str] = []
         self._stack = ExitStack()
         self._schema: pa.Schema | None = None
         self._rows = 0
@@ -174,16 +182,26 @@ class TableWriter:
         """Return the chunk; in Parquet with the first chunk's types."""
         names = [str(name) for name in frame.columns]
         if self._schema is not None and names != self._schema.names:
-            raise FileError(
-                f"'{self._path}': a chunk has the columns {listed(names)} but the first one had "
-                f"{listed(self._schema.names)}: give the same columns every time"
-            )
+            frame = self._with_first_columns(frame, names, self._schema.names)
+            names = [str(name) for name in frame.columns]
         fixed = self._schema if self._form == "parquet" else None
         types = [None] * len(names) if fixed is None else fixed.types
         columns = [self._column(frame.iloc[:, i], wanted) for i, wanted in enumerate(types)]
         table = pa.table(columns, names=names)
         self._schema = self._schema or table.schema
         return table
+
+    def _with_first_columns(self, frame: pd.DataFrame, names: list[str], first: list[str]) -> pd.DataFrame:
+        """A later chunk with the columns of the first; JSON lines may have others."""
+        if not self._growing:
+            raise FileError(
+                f"'{self._path}': a chunk has the columns {listed(names)} but the first one had "
+                f"{listed(first)}: give the same columns every time"
+            )
+        if self._form == "jsonl":
+            return frame
+        self.left_out += [name for name in names if name not in first and name not in self.left_out]
+        return frame.set_axis(names, axis="columns").reindex(columns=first)
 
     def _column(self, series: "pd.Series[Any]", wanted: pa.DataType | None) -> pa.Array | pa.ChunkedArray:
         try:
@@ -221,9 +239,20 @@ def _as_floats(column: pa.Array) -> pa.Array:
 
 
 def _as_text(series: "pd.Series[Any]") -> pa.Array:
-    gone = series.isna().to_numpy()
-    texts = [None if none else str(value) for value, none in zip(series, gone, strict=True)]
-    return pa.array(texts, pa.string())
+    values = [None if value is None else _spelt(value) for value in series.array]
+    return pa.array(values, pa.string())
+
+
+def _spelt(value: Any) -> str | None:
+    """A value as text: lists and objects as JSON."""
+    if isinstance(value, Mapping | list | tuple | np.ndarray):
+        return json.dumps(value, default=_plain, ensure_ascii=False)
+    return None if pd.isna(value) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has for a value that it does not know."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
 def _json_lines(table: pa.Table) -> bytes:
