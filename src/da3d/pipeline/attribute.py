@@ -97,7 +97,7 @@ class Columns:
     def _summed(self, values: NDArray[Any]) -> Floats:
         """The sum over each column's own features."""
         own = self.owners >= 0
-        return np.bincount(self.owners[own], values[own], minlength=len(self.gaps)).astype(np.float64)
+        return np.asarray(np.bincount(self.owners[own], values[own], minlength=len(self.gaps)), np.float64)
 
     def blend(self, chosen: NDArray[np.bool_]) -> Floats:
         """The baseline with the chosen columns of the row, shape (blends, features).
