@@ -199,6 +199,36 @@ def test_verdicts_leave_while_rows_still_arrive(made):
         scoring.wait()
 
 
+@pytest.fixture
+def piped(made, tmp_path):
+    """The rows as JSON lines in a named pipe."""
+    path = tmp_path / "rows.jsonl"
+    os.mkfifo(path)
+    rows = read_table(made[1]).to_json(orient="records", lines=True, date_format="iso")
+    with subprocess.Popen(["/bin/sh", "-c", f"cat > '{path}'"], stdin=subprocess.PIPE, text=True) as writer:
+        writer.stdin.write(rows)
+        writer.stdin.close()
+        yield path
+        writer.kill()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_named_pipe_is_read_once(made, piped, tmp_path):
+    model, table, _ = made
+    run("score", model, piped, "-o", tmp_path / "piped.csv", "--fpr", 0.05)
+    run("score", model, table, "-o", tmp_path / "file.csv", "--fpr", 0.05)
+    names = ["anomaly_score", "is_anomaly"]
+    found, wanted = (pd.read_csv(tmp_path / f"{name}.csv")[names] for name in ("piped", "file"))
+    pd.testing.assert_frame_equal(found, wanted)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_named_pipe_is_not_ranked(made, piped, tmp_path):
+    result = run("score", made[0], piped, "-o", tmp_path / "o.csv", "--top", 5)
+    refused(result, "rows.jsonl", "is a pipe, which can be read only once", "- < PIPE")
+    assert not (tmp_path / "o.csv").exists()
+
+
 def test_memory_does_not_grow_with_the_table(made, tmp_path):
     model, table, _ = made
     frame = read_table(table)

@@ -256,6 +256,23 @@ def test_a_damaged_row_group_is_a_table_error(tmp_path):
         read_table(path)
 
 
+def test_folders_in_a_folder_may_be_called_like_files(tmp_path):
+    frame = pd.DataFrame({"a": [1, 2, 3], "c": list("xyz")})
+    for name in ("x.parquet", "y.parquet"):
+        (tmp_path / name).mkdir()
+        frame.to_parquet(tmp_path / name / "part-00000.snappy.parquet")
+        (tmp_path / name / "_SUCCESS").touch()
+    (tmp_path / "x.parquet" / "day=3").mkdir()
+    frame.to_parquet(tmp_path / "x.parquet" / "day=3" / "part-00000.parquet")
+    (tmp_path / "empty.parquet").mkdir()
+    assert read_table(tmp_path / "y.parquet")["a"].tolist() == [1, 2, 3]
+    rows = read_table(tmp_path)
+    assert rows["a"].tolist() == [1, 2, 3] * 3
+    assert rows["day"].isna().tolist() == [False] * 3 + [True] * 6
+    with pytest.raises(FileError, match=r"no \.parquet file"):
+        read_table(tmp_path / "empty.parquet")
+
+
 def test_folders_that_hold_no_table(tmp_path):
     with pytest.raises(FileError, match=r"no \.parquet file"):
         read_table(tmp_path)

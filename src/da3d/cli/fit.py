@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from da3d.pipeline import AnomalyPipeline
 
 __all__ = ["detector_name", "fit"]
+
+_LARGEST = 2**63
 
 
 def fit(
@@ -207,9 +210,21 @@ def _assignment(text: str) -> tuple[str, Any]:
     if not key or not equals:
         raise ParameterError(f"--param is '{text}' but must be KEY=VALUE, such as --param neighbors=10.")
     try:
-        return key, json.loads(value)
-    except json.JSONDecodeError:
+        found = json.loads(value)
+    except ValueError:
         return key, value
+    if not all(abs(number) < _LARGEST for number in _numbers_in(found)):
+        raise ParameterError(f"--param is '{text}' but its numbers must be finite and below 2^63.")
+    return key, found
+
+
+def _numbers_in(value: Any) -> Iterator[float]:
+    """The numbers of a value, and of the lists and objects that it is made of."""
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, list | dict):
+        for each in value if isinstance(value, list) else value.values():
+            yield from _numbers_in(each)
 
 
 def _read(

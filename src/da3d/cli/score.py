@@ -120,7 +120,20 @@ class _Job:
         return self.table == "-" and not self.threshold.by_row
 
     def rewindable(self) -> AbstractContextManager[object]:
-        """Where the table is read twice from standard input, keep that on disk meanwhile."""
+        """Where the table is read twice from standard input, keep that on disk meanwhile.
+
+        Raises
+        ------
+        ParameterError
+            It would be read twice from a named pipe.
+        """
+        from da3d.preprocessing.source import is_pipe
+
+        if is_pipe(self.table) and not self.threshold.by_row:
+            raise ParameterError(
+                f"'{self.table}' is a pipe, which can be read only once, but a threshold other than --fpr "
+                f"({self.threshold}) ranks all rows first; give it as standard input: - < PIPE."
+            )
         return _stdin_on_disk() if self._twice else nullcontext()
 
     def judged(
@@ -150,12 +163,13 @@ class _Job:
     def _rows(self) -> "Iterator[pd.DataFrame]":
         from da3d.preprocessing import stream_table
         from da3d.preprocessing.ahead import ahead
+        from da3d.preprocessing.source import is_pipe
 
         if self._twice:
             sys.stdin.buffer.seek(0)
         rows = stream_table(self.table, self.chunk, kinds=self.pipeline.kinds)
         # Whoever writes to a pipe wants every verdict at once, and could not interrupt a thread that waits.
-        return rows if self.table == "-" else ahead(rows)
+        return rows if self.table == "-" or is_pipe(self.table) else ahead(rows)
 
 
 @contextmanager

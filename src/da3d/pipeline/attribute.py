@@ -92,7 +92,8 @@ class Columns:
         slopes : ndarray of shape (features,)
             Contribution per step of each feature.
         """
-        return self._summed((self.stop - self.start) * slopes) + self.gaps * slopes[self.owners == -1].sum()
+        counted = float(slopes[self.owners == -1].sum())
+        return self._summed((self.stop - self.start) * slopes) + self.gaps * counted
 
     def _summed(self, values: NDArray[Any]) -> Floats:
         """The sum over each column's own features."""

@@ -18,7 +18,7 @@ import pyarrow.csv as arrow_csv
 from da3d.errors import TableError
 from da3d.preprocessing.frames import listed
 from da3d.preprocessing.kinds import Kind
-from da3d.preprocessing.source import Source
+from da3d.preprocessing.source import Prompt, Source
 from da3d.preprocessing.text import TYPES, Guess, as_integers, first_bad, parse
 
 BLOCK_BYTES = 1 << 22
@@ -101,7 +101,7 @@ def _text_tables(source: Source) -> Iterator[pa.Table]:
     try:
         names, delimiter = _header(source, head)
         blocks = arrow_csv.open_csv(
-            stream,
+            Prompt(stream) if source.is_stream else stream,
             # one thread, since only then a row that is refused has its number
             read_options=arrow_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
             parse_options=arrow_csv.ParseOptions(

@@ -77,7 +77,7 @@ def _raw_type(column: pa.ChunkedArray) -> pa.DataType:
 
 
 def _as_kinds(source: Source, rows: int, kinds: Mapping[str, Kind]) -> Iterator[pa.Table]:
-    present = None if source.is_stdin else _present(source, rows, kinds)
+    present = None if source.is_stream else _present(source, rows, kinds)
     for first, block in _blocks(source, rows):
         if present is None:
             present = [name for name in kinds if _mentions(block, name)]

@@ -93,7 +93,8 @@ def parquet_parts(path: Path, rows: int | None = None) -> Iterator[ParquetPart]:
     Parameters
     ----------
     path
-        A file, or a folder with files that end in ``.parquet``.
+        A file, or a folder with files that end in ``.parquet``, at any depth; a folder in it may end so, too,
+        as those that Spark writes.
     rows
         A part ends with the row group in which it gets this many rows, or with its file; None: with its file.
 
@@ -109,7 +110,7 @@ def parquet_parts(path: Path, rows: int | None = None) -> Iterator[ParquetPart]:
     TableError
         A file is empty or damaged, or the files do not have the same columns.
     """
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    files = _files(path) if path.is_dir() else [path]
     if not files:
         raise FileError(
             f"the folder '{path}' has no .parquet file in it: give a folder that has, or one file"
@@ -127,6 +128,12 @@ def parquet_parts(path: Path, rows: int | None = None) -> Iterator[ParquetPart]:
                 part = ParquetPart(fragment.subset(row_group_ids=groups), dataset.schema, first)
                 yield part
                 first += part.rows
+
+
+def _files(folder: Path) -> list[Path]:
+    """The Parquet files of a folder and its folders, in order."""
+    found = sorted(folder.rglob("*.parquet"))
+    return [file for file in found if file.is_symlink() or not file.is_dir()]
 
 
 def _together(fragment: arrow_dataset.ParquetFileFragment, rows: int | None) -> Iterator[list[int]]:

@@ -71,8 +71,8 @@ def stream_table(
     Parameters
     ----------
     path, kinds
-        As for `read_table`. Without `kinds` a text file is read twice (standard input by way of a temporary
-        file); with `kinds` once, as it arrives.
+        As for `read_table`. Without `kinds` a text file is read twice (standard input and named pipes by way
+        of a temporary file); with `kinds` once, as it arrives.
     rows
         Rows per chunk, at least 1; the last chunk may be shorter.
 
@@ -121,6 +121,8 @@ def stream_part(part: ParquetPart, rows: int = ROWS) -> Iterator[pd.DataFrame]:
 def arrow_tables(path: str | Path, rows: int, kinds: Mapping[str, Kind] | None) -> Iterator[pa.Table]:
     """Yield the rows of a file as arrow tables of any length; at least one row in all."""
     source = Source(path)
+    if source.suffix == ".parquet" and source.is_stream:
+        raise FileError(f"{source.name} is a pipe, but Parquet is not read from its beginning: give a file")
     if source.suffix == ".parquet" or (not source.is_stdin and Path(path).is_dir()):
         tables = parquet_tables(Path(path), rows)
     elif source.suffix in _DELIMITED:
