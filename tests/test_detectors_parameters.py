@@ -39,6 +39,10 @@ def test_text_is_no_number(name, parameter):
         (DA3D(critic_weights="abc"), "critic_weights is 'abc' but must be a list of numbers or None."),
         (DA3D(evidence="abc"), "evidence is 'abc' but must be a mapping of names to values or None."),
         (DevNet(learning_rate=[1]), r"learning_rate is \[1\] but must be a number."),
+        (
+            DA3D(preset=["fast"]),
+            r"preset is \['fast'\] but must be one of default, fast, preprint, released.",
+        ),
         (A3(target=3), "target is 3 but must be text or a Module."),
     ],
 )

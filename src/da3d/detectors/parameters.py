@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -54,8 +54,11 @@ def _fits(value: Any, kind: Any) -> bool:
         return several and all(_fits(each, inner[0]) for each in value)
     if origin is Mapping:
         return isinstance(value, Mapping)
-    # Names of choices are checked where the choice is made, and are known there by heart.
-    return not isinstance(kind, type) or isinstance(value, kind)
+    if origin is Literal:  # which name, is checked where the choice is made
+        return isinstance(value, Hashable)
+    if not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
+        return True  # functions, and what is known by its methods
+    return isinstance(value, kind)
 
 
 def _words(kind: Any) -> str:
@@ -67,4 +70,6 @@ def _words(kind: Any) -> str:
         return f"a list of {_MANY.get(inner[0], 'values')}"
     if origin is Mapping:
         return "a mapping of names to values"
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, inner))
     return _WORDS.get(kind) or f"a {getattr(kind, '__name__', 'known choice')}"
