@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from contract import QUICK, TINY, VARIANTS, quick
-from da3d.detectors import DETECTORS, NetworkDetector
+from da3d.detectors import DETECTORS, KNN, NetworkDetector
 from da3d.errors import LabelError, LabelWarning, ParameterError, TableError
 from da3d.persistence import load, save
 from da3d.pipeline import AnomalyPipeline
@@ -83,6 +83,21 @@ def test_signs(name, rows):
 def test_contamination_sets_the_offset(name, rows):
     detector = quick(name, contamination=0.2).fit(rows)
     assert (detector.predict(rows) == -1).sum() == 12
+
+
+def test_of_a_large_table_a_part_sets_the_offset():
+    asked = []
+
+    class Counted(KNN):
+        def _score(self, rows):
+            asked.append(len(rows))
+            return super()._score(rows)
+
+    table = np.random.default_rng(0).normal(size=(6000, 3))
+    detector = Counted(contamination=0.2, random_state=0).fit(table)
+    assert asked == [2000]
+    assert (detector.predict(table) == -1).mean() == pytest.approx(0.2, abs=0.03)
+    assert Counted(contamination=0.2, random_state=0).fit(table).offset_ == detector.offset_
 
 
 @pytest.mark.parametrize("name", DETECTORS)

@@ -21,7 +21,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from da3d.detectors.parameters import check_kinds
 from da3d.errors import LabelError, LabelWarning, ParameterError, TableError
 
-__all__ = ["Detector", "known_anomalies"]
+__all__ = ["Detector", "known_anomalies", "some_rows"]
+
+_OFFSET_ROWS = 2000  # scoring all of a large table would cost as much as learning from it
 
 
 class Detector(OutlierMixin, BaseEstimator, ABC):
@@ -34,7 +36,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     ----------
     offset_ : float
         `decision_function` is `score_samples - offset_`; a share `contamination` of the training rows
-        believed normal lies below zero.
+        believed normal lies below zero. Of more than 2 000 such rows, 2 000 drawn by `seed_` decide.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only if the training rows had names.
@@ -81,7 +83,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         anomalous = known_anomalies(y, len(rows))
         self.seed_ = _seed(self.random_state)
         self._learn(rows[~anomalous], rows[anomalous])
-        self.offset_ = float(np.quantile(self.score_samples_of(rows[~anomalous]), self.contamination))
+        # Not the rows that a detector which learns from a part has drawn with its seed.
+        asked = some_rows(rows[~anomalous], _OFFSET_ROWS, self.seed_ + 1)
+        self.offset_ = float(np.quantile(self.score_samples_of(asked), self.contamination))
         return self
 
     def anomaly_score(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -144,6 +148,13 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
         The parameters, `n_features_in_`, `feature_names_in_`, `offset_` and `seed_` are already set.
         """
+
+
+def some_rows(rows: NDArray[np.float64], most: int, seed: int) -> NDArray[np.float64]:
+    """All rows, or `most` of them drawn without replacement; it keeps what costs much per row usable."""
+    if len(rows) <= most:
+        return rows
+    return np.asarray(rows[np.random.default_rng(seed).choice(len(rows), most, replace=False)])
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
-from da3d.detectors.standardised import Rows, Standardised, at_least, some_rows
+from da3d.detectors.base import some_rows
+from da3d.detectors.standardised import Rows, Standardised, at_least
 from da3d.errors import ParameterError
 
 __all__ = ["KNN", "LOF", "MCD", "PCA", "BaggedNN", "Mahalanobis"]

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from da3d.detectors.base import Detector
 from da3d.errors import ParameterError
 
-__all__ = ["Rows", "Standardised", "at_least", "some_rows"]
+__all__ = ["Rows", "Standardised", "at_least"]
 
 Rows = NDArray[np.float64]
 
@@ -49,13 +49,6 @@ class Standardised(Detector):
 
     @abstractmethod
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None: ...
-
-
-def some_rows(rows: Rows, most: int, seed: int) -> Rows:
-    """All rows, or `most` of them drawn without replacement; it keeps a method of quadratic cost usable."""
-    if len(rows) <= most:
-        return rows
-    return np.asarray(rows[np.random.default_rng(seed).choice(len(rows), most, replace=False)])
 
 
 def at_least(least: int, /, **counts: int) -> None:
