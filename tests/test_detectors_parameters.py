@@ -44,6 +44,9 @@ def test_text_is_no_number(name, parameter):
             r"preset is \['fast'\] but must be one of default, fast, preprint, released.",
         ),
         (A3(target=3), "target is 3 but must be text or a Module."),
+        (DA3D(critic_weights=[1, 2]), r"critic_weights is \(1, 2\) but must be three numbers >= 0: .*"),
+        (DA3D(trim=1.5), r"trim is 1.5 but must lie in \[0, 1\): a share of the training rows."),
+        (DevNet(threads=0), "threads is 0 but must be at least 1."),
     ],
 )
 def test_the_sentence_says_what_is_needed(detector, words):

@@ -17,7 +17,8 @@ from sklearn.svm import OneClassSVM as _OneClassSVM
 from sklearn.utils import gen_batches
 
 from da3d.detectors.base import Detector, some_rows
-from da3d.detectors.standardised import Rows, Standardised, at_least
+from da3d.detectors.parameters import at_least
+from da3d.detectors.standardised import Rows, Standardised
 from da3d.errors import ParameterError
 
 __all__ = ["ECOD", "IsolationForest", "OneClassSVM"]

@@ -697,6 +697,7 @@ def _budget(settings: Settings, phase: int) -> dict[str, Any]:
 
 
 def _check(s: Settings) -> None:
+    _check_weights(s)
     if s.activations not in get_args(Where):
         raise ParameterError(
             f"activations is {s.activations!r} but must be one of {', '.join(get_args(Where))}."
@@ -709,15 +710,25 @@ def _check(s: Settings) -> None:
     for name in ("sigma", "learning_rate", "batch_size"):
         if not getattr(s, name) > 0:
             raise ParameterError(f"{name} is {getattr(s, name)} but must be positive.")
-    weights = [s.trivial_weight, s.near_weight, s.simple_weight, s.generated_weight]
-    if min(weights) < 0 or not any(weights) or s.normal_weight <= 0:
-        raise ParameterError(
-            "normal_weight must be positive, and the weights of counterexamples at least 0 with one above 0; "
-            f"given: normal {s.normal_weight}, trivial, near, simple, generated {weights}."
-        )
     for name in ("epochs", "steps"):
         budget = getattr(s, name)
         if budget is not None and (len(budget) != 3 or min(budget) < 0):
             raise ParameterError(
                 f"{name} is {budget} but must be three numbers >= 0: autoencoder, warm-up, adversarial phase."
             )
+
+
+def _check_weights(s: Settings) -> None:
+    if len(s.critic_weights) != 3 or min(s.critic_weights) < 0:
+        raise ParameterError(
+            f"critic_weights is {s.critic_weights} but must be three numbers >= 0: normal codes, generated "
+            "codes, the wide Gaussian."
+        )
+    if not 0 <= s.trim < 1:
+        raise ParameterError(f"trim is {s.trim} but must lie in [0, 1): a share of the training rows.")
+    weights = [s.trivial_weight, s.near_weight, s.simple_weight, s.generated_weight]
+    if min(weights) < 0 or not any(weights) or s.normal_weight <= 0:
+        raise ParameterError(
+            "normal_weight must be positive, and the weights of counterexamples at least 0 with one above 0; "
+            f"given: normal {s.normal_weight}, trivial, near, simple, generated {weights}."
+        )

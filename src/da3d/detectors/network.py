@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from da3d.detectors.base import Detector
+from da3d.detectors.parameters import at_least
 from da3d.errors import ParameterError
 from da3d.seeding import seeded
 from da3d.training import Callback, Checkpoint, Phase, train
@@ -64,6 +65,7 @@ class NetworkDetector(Detector):
         """How the module learns from so many normal rows and known anomalies."""
 
     def _learn(self, normal: NDArray[np.float64], known: NDArray[np.float64]) -> None:
+        at_least(1, threads=self.threads)
         device = pick_device(self.device)
         checkpoint = self._checkpoint(normal, known)
         self.seed_ = agreed(self.seed_)

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 
 from da3d.errors import ParameterError
 
-__all__ = ["check_kinds"]
+__all__ = ["at_least", "check_kinds"]
 
 _NUMBERS = {int: Integral, float: Real}
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "None"}
@@ -34,6 +34,19 @@ def check_kinds(estimator: BaseEstimator) -> None:
         value = getattr(estimator, name)
         if not _fits(value, kind):
             raise ParameterError(f"{name} is {value!r} but must be {_words(kind)}.")
+
+
+def at_least(least: int, /, **counts: int) -> None:
+    """Check parameters that count something.
+
+    Raises
+    ------
+    ParameterError
+        One of them is below `least`.
+    """
+    for name, count in counts.items():
+        if count < least:
+            raise ParameterError(f"{name} is {count} but must be at least {least}.")
 
 
 @cache

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from da3d.detectors.base import some_rows
-from da3d.detectors.standardised import Rows, Standardised, at_least
+from da3d.detectors.parameters import at_least
+from da3d.detectors.standardised import Rows, Standardised
 from da3d.errors import ParameterError
 
 __all__ = ["KNN", "LOF", "MCD", "PCA", "BaggedNN", "Mahalanobis"]

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from da3d.detectors.base import Detector
-from da3d.errors import ParameterError
 
-__all__ = ["Rows", "Standardised", "at_least"]
+__all__ = ["Rows", "Standardised"]
 
 Rows = NDArray[np.float64]
 
@@ -49,16 +48,3 @@ class Standardised(Detector):
 
     @abstractmethod
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None: ...
-
-
-def at_least(least: int, /, **counts: int) -> None:
-    """Check parameters that count something.
-
-    Raises
-    ------
-    ParameterError
-        One of them is below `least`.
-    """
-    for name, count in counts.items():
-        if count < least:
-            raise ParameterError(f"{name} is {count} but must be at least {least}.")
