@@ -47,6 +47,7 @@ def test_generated_rows_are_shown_beside(made, tmp_path):
     assert run(*line).exit_code == 0
     result = run("explain", tmp_path / "m", table, "--top", 1, "--columns", 2)
     assert "generated" in result.stdout
+    assert "By evidence: " in result.stdout
     assert sum(name in result.stdout.split("─")[-1] for name in read_table(table).columns) == 2
 
 

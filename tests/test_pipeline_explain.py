@@ -8,7 +8,7 @@ import pytest
 
 from contract import quick
 from da3d.datasets import toy
-from da3d.detectors import AE, DA3D, DETECTORS, KNN
+from da3d.detectors import AE, DA3D, DETECTORS, EVIDENCE, KNN
 from da3d.errors import ParameterError
 from da3d.persistence import load, save
 from da3d.pipeline import AnomalyPipeline, attribute
@@ -84,6 +84,27 @@ class TestContributions:
         frame, names = corrupted(rows)
         first = [each.contributions[0].column for each in pipeline.explain(frame)]
         assert np.mean(np.array(first) == names) >= 0.9
+
+    def test_evidence_adds_up_as_well(self, da3d, mixed):
+        for found in da3d.explain(mixed.frame, top=5):
+            sizes = [each.contribution for each in found.evidence]
+            assert sizes == sorted(sizes, reverse=True)
+            assert sum(sizes) == pytest.approx(found.anomaly_score - found.baseline_score, rel=1e-4)
+            assert {each.kind for each in found.evidence} == set(EVIDENCE) - {"known"}
+            assert all(each.meaning == EVIDENCE[each.kind] for each in found.evidence)
+
+    def test_evidence_says_in_which_way_a_row_is_strange(self):
+        random = np.random.default_rng(0)
+        x = random.normal(size=800)
+        normal = pd.DataFrame({"a": x, "b": x + random.normal(0, 0.05, 800), "c": random.normal(size=800)})
+        pipeline = AnomalyPipeline(DA3D("fast"), random_state=0).fit(normal)
+        torn, far = pipeline.explain(pd.DataFrame({"a": [1.5, 0.0], "b": [-1.5, 0.0], "c": [0.0, 9.0]}))
+        tails = [{part.kind: part.contribution for part in each.evidence}["tails"] for each in (torn, far)]
+        assert torn.evidence[0].kind == "dependence"
+        assert tails[1] > 1 > 5 * abs(tails[0])
+
+    def test_a_score_without_parts_has_no_evidence(self, knn, mixed):
+        assert knn.explain(mixed.frame, top=1)[0].evidence == ()
 
     def test_the_most_comes_first(self, pipeline, mixed):
         for each in pipeline.explain(mixed.frame, top=5):

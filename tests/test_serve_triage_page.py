@@ -15,7 +15,7 @@ pytest.importorskip("axe_playwright_python")
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
-from da3d import AnomalyPipeline, Mahalanobis, save
+from da3d import DA3D, AnomalyPipeline, save
 from da3d.datasets import toy
 from test_cli_main import run as command
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"there is n
 def address(tmp_path):
     """A service as users start it."""
     normal = toy.mixed(rows=300, anomalies=0, seed=0).frame
-    save(AnomalyPipeline(Mahalanobis(), random_state=0).fit(normal), tmp_path / "toy.da3d")
+    save(AnomalyPipeline(DA3D("fast"), random_state=0).fit(normal), tmp_path / "toy.da3d")
     normal.to_csv(tmp_path / "normal.csv", index=False)
     new = toy.mixed(rows=200, anomalies=20, seed=1).frame
     new["note"] = "<img src=x onerror=alert(1)>"
@@ -97,6 +97,7 @@ def test_triage(page, tmp_path):
 
     rows.first.click()
     expect(page.locator("#detail")).to_contain_text("What raises its score")
+    expect(page.locator("#detail .evidence")).to_contain_text("By evidence: ")
     expect(page.locator("#detail")).to_contain_text("<img src=x onerror=alert(1)>")
     for key in ("a", "ArrowDown", "n", "ArrowDown"):
         page.keyboard.press(key)

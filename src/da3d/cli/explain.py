@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["explain"]
 
 _STRANGEST = 3
+_KINDS = 3  # of evidence, to be named
 
 
 def explain(
@@ -65,7 +66,7 @@ def _positions(text: str) -> list[int]:
 def _view(found: "list[Explanation]", columns: int) -> Group:
     parts: list[Any] = []
     for each in found:
-        parts += [_heading(each), Text(each.sentence), _table(each, columns)]
+        parts += [_heading(each), Text(each.sentence), *_evidence(each), _table(each, columns)]
     return Group(*parts)
 
 
@@ -77,6 +78,13 @@ def _heading(explanation: "Explanation") -> Text:
         f"  score {explanation.anomaly_score:.4g}, p-value {explanation.p_value:.2g}, "
         f"severity {explanation.severity:.0f}",
     )
+
+
+def _evidence(explanation: "Explanation") -> list[Text]:
+    """The kinds of evidence that raise the score most, in a line; nothing if the score has no parts."""
+    raising = [each for each in explanation.evidence if each.contribution > 0][:_KINDS]
+    said = "; ".join(f"{each.meaning} {each.contribution:+.3g}" for each in raising)
+    return [Text(f"By evidence: {said}.", style="dim")] if said else []
 
 
 def _table(explanation: "Explanation", columns: int) -> Table:

@@ -8,7 +8,7 @@ from da3d.detectors.a3 import A3
 from da3d.detectors.base import Detector, known_anomalies
 from da3d.detectors.classic import ECOD, IsolationForest, OneClassSVM
 from da3d.detectors.da3d import DA3D
-from da3d.detectors.da3d_presets import Preset
+from da3d.detectors.da3d_presets import EVIDENCE, Preset
 from da3d.detectors.dagmm import DAGMM
 from da3d.detectors.deep_svdd import DeepSAD, DeepSVDD
 from da3d.detectors.devnet import DevNet
@@ -27,6 +27,7 @@ __all__ = [
     "DAGMM",
     "DETECTORS",
     "ECOD",
+    "EVIDENCE",
     "KNN",
     "LOF",
     "MCD",

@@ -13,8 +13,17 @@ __all__ = ["EVIDENCE", "PRESETS", "Inner", "Preset", "Settings", "for_images"]
 
 Preset = Literal["default", "fast", "preprint", "released"]
 Inner = Literal["activation", "devnet", "deep-sad"]
-EVIDENCE = ("alarm", "activation", "row", "straight", "tails", "residual", "dependence", "known")
-"""Kinds of evidence that a score adds up; the weight of each is a setting."""
+EVIDENCE = {
+    "alarm": "the alarm network",
+    "activation": "activations unlike normal ones",
+    "row": "far from every normal row",
+    "straight": "far from every normal row, heavy tails straightened",
+    "tails": "single columns far out",
+    "residual": "badly rebuilt by the autoencoder",
+    "dependence": "columns that do not go together",
+    "known": "like known anomalies",
+}
+"""Kinds of evidence that a score adds up, and what each says of a row; the weight of each is a setting."""
 
 
 @dataclass(frozen=True, kw_only=True)

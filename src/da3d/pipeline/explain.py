@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
-from da3d.detectors import Detector
+from da3d.detectors import EVIDENCE, Detector
 from da3d.errors import ParameterError
 from da3d.pipeline.attribute import Columns, Method, attribute
 from da3d.pipeline.reference import Reference, plain_table
@@ -21,7 +21,7 @@ from da3d.preprocessing import TableEncoder
 if TYPE_CHECKING:
     from da3d.pipeline.pipeline import AnomalyPipeline
 
-__all__ = ["Contribution", "Explanation", "Similar", "explain"]
+__all__ = ["Contribution", "Evidence", "Explanation", "Similar", "explain"]
 
 Floats = NDArray[np.float64]
 Gaps = NDArray[np.bool_]
@@ -59,6 +59,25 @@ class Contribution:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What one kind of evidence has to do with a row's score.
+
+    Attributes
+    ----------
+    kind : str
+        Its name in the detector's `score_parts`.
+    meaning : str
+        What it says of a row, in words.
+    contribution : float
+        In units of the score, beside the normal row; positive raises it.
+    """
+
+    kind: str
+    meaning: str
+    contribution: float
+
+
+@dataclass(frozen=True)
 class Similar:
     """Another row, beside the explained one.
 
@@ -92,6 +111,9 @@ class Explanation:
         Score of the first of the `nearest` rows, with which the row is compared.
     gap : float
         What the contributions leave unexplained: at most 1 % of the scores' difference.
+    evidence : tuple of Evidence
+        The same difference divided in another way, by kinds of evidence, the one that raises the score most
+        first; empty if the detector's score has no parts, or only one.
     method : {"integrated gradients", "column paths"}
     nearest : tuple of Similar
         The most similar of the normal rows that the pipeline remembers, the nearest first.
@@ -109,6 +131,7 @@ class Explanation:
     contributions: tuple[Contribution, ...]
     baseline_score: float
     gap: float
+    evidence: tuple[Evidence, ...]
     method: Method
     nearest: tuple[Similar, ...]
     counterexample: Similar | None
@@ -199,6 +222,7 @@ class _Work:
             contributions=contributions,
             baseline_score=float(self.normal_scores[baseline]),
             gap=found.gap,
+            evidence=self.evidence(self.normal[baseline], row),
             method=found.method,
             nearest=tuple(self.similar(place, distances[place]) for place in order),
             counterexample=self.counterexample(row),
@@ -215,6 +239,19 @@ class _Work:
             for i, typical in enumerate(self.typical)
         ]
         return np.asarray(np.mean([each / (1 + each) for each in apart], axis=0))
+
+    def evidence(self, normal: Floats, row: Floats) -> tuple[Evidence, ...]:
+        """By how much more each kind of evidence speaks against a row than against a normal one."""
+        parts_of = getattr(self.detector, "score_parts", None)
+        if parts_of is None:
+            return ()
+        parts = {kind: part.astype(np.float64) for kind, part in parts_of(np.stack([normal, row])).items()}
+        found = [
+            Evidence(kind, EVIDENCE[kind], float(part[1] - part[0]))
+            for kind, part in parts.items()
+            if part.any()
+        ]
+        return tuple(sorted(found, key=lambda each: -each.contribution)) if len(found) > 1 else ()
 
     def similar(self, place: int, distance: float) -> Similar:
         """A remembered normal row."""

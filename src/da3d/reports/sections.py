@@ -41,6 +41,7 @@ _RULES = {
     "budget": "The strangest so many rows per thousand",
     "top": "The strangest so many rows",
 }
+_KINDS = 3  # of evidence, to be named
 _BARS, _SHORTEST = 3, 0.05  # the columns that get a bar, and the share of the longest that deserves one
 _POINTS, _ALARMS = 400, 200  # in the code plane
 _WHOLE_ROW = 40  # columns of a row shown beside its nearest normal row
@@ -207,6 +208,7 @@ def _reason(found: Explanation, kinds: Mapping[str, str]) -> Entry:
     ]
     return {
         "sentence": found.sentence,
+        "evidence": [each for each in found.evidence if each.contribution > 0][:_KINDS],
         "bars": [line for line in lines[:_BARS] if line["share"] >= _SHORTEST],
         "lines": sorted(lines, key=lambda line: -abs(line["contribution"]))[:_WHOLE_ROW],
         "hidden": max(0, len(lines) - _WHOLE_ROW),

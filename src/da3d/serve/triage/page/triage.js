@@ -3,6 +3,7 @@
 
 const PER_PAGE = 50;
 const BARS = 8;
+const REASONS = 3; // kinds of evidence to be named
 const POLL = 5000;
 const BINS = 50;
 const SLACK = 1e-12; // a rate and a p-value that are equal may differ in the last digit
@@ -500,7 +501,7 @@ function noteField(row) {
   return make("div", {}, make("label", { for: "note", class: "unseen", text: "Note" }), field);
 }
 
-function contributions({ contributions: all, nearest, gap, method }) {
+function contributions({ contributions: all, nearest, evidence, gap, method }) {
   const most = Math.max(...all.map((each) => Math.abs(each.contribution)), 1e-300);
   const near = nearest[0].values;
   const items = all.map((each) => {
@@ -524,6 +525,11 @@ function contributions({ contributions: all, nearest, gap, method }) {
   if (items.length > BARS) {
     const rest = make("ul", { class: "bars" }, ...items.slice(BARS));
     found.push(make("details", {}, make("summary", { text: `${items.length - BARS} more columns` }), rest));
+  }
+  const raising = evidence.filter((each) => each.contribution > 0).slice(0, REASONS);
+  if (raising.length) {
+    const said = raising.map((each) => `${each.meaning} +${number(each.contribution)}`);
+    found.push(make("p", { class: "soft evidence", text: `By evidence: ${said.join("; ")}.` }));
   }
   const left = Math.abs(gap) > 0.001 * most ? `; ${number(gap)} remains unexplained` : "";
   found.push(make("p", { class: "soft", text: `Beside the nearest normal row, by ${method}${left}.` }));
