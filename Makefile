@@ -63,7 +63,7 @@ figures: .venv/ready  ## draw the figures of all experiments that have records, 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,bench,ray]"
 	touch $@
 
-bench: .venv/ready  ## speed, as medians and spread, into the tables of docs/performance.md (an hour on two idle cores)
+bench: .venv/all  ## speed, as medians and spread, into the tables of docs/performance.md (an hour on two idle cores)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/scoring.py
