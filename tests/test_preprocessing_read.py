@@ -273,6 +273,23 @@ def test_folders_in_a_folder_may_be_called_like_files(tmp_path):
         read_table(tmp_path / "empty.parquet")
 
 
+def test_what_is_about_a_folder_is_no_part_of_it(tmp_path):
+    folder = tmp_path / "_mine" / ".hidden"  # only what lies in the folder is looked at
+    frame = pd.DataFrame({"a": [1, 2, 3]})
+    for name in (
+        "part.parquet",
+        "_temporary/0/part.parquet",
+        "_delta_log/1.checkpoint.parquet",
+        ".part.parquet",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        frame.to_parquet(folder / name)
+    assert read_table(folder)["a"].tolist() == [1, 2, 3]
+    (folder / "_day=3").mkdir()
+    frame.to_parquet(folder / "_day=3" / "part.parquet")
+    assert read_table(folder)["_day"].notna().sum() == 3
+
+
 def test_folders_that_hold_no_table(tmp_path):
     with pytest.raises(FileError, match=r"no \.parquet file"):
         read_table(tmp_path)

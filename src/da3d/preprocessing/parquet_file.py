@@ -94,7 +94,8 @@ def parquet_parts(path: Path, rows: int | None = None) -> Iterator[ParquetPart]:
     ----------
     path
         A file, or a folder with files that end in ``.parquet``, at any depth; a folder in it may end so, too,
-        as those that Spark writes.
+        as those that Spark writes. What begins with a dot or an underscore in it, such as ``_temporary``, is
+        no part of the table, columns such as ``_day=3`` aside.
     rows
         A part ends with the row group in which it gets this many rows, or with its file; None: with its file.
 
@@ -133,7 +134,19 @@ def parquet_parts(path: Path, rows: int | None = None) -> Iterator[ParquetPart]:
 def _files(folder: Path) -> list[Path]:
     """The Parquet files of a folder and its folders, in order."""
     found = sorted(folder.rglob("*.parquet"))
-    return [file for file in found if file.is_symlink() or not file.is_dir()]
+    return [
+        file
+        for file in found
+        if (file.is_symlink() or not file.is_dir()) and not any(map(_hidden, file.relative_to(folder).parts))
+    ]
+
+
+def _hidden(name: str) -> bool:
+    """Whether a file or folder is about the table instead of part of it, as ``_temporary`` or ``_delta_log``.
+
+    Spark's and Hive's rule; ``_day=3`` is a column.
+    """
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
 def _together(fragment: arrow_dataset.ParquetFileFragment, rows: int | None) -> Iterator[list[int]]:
