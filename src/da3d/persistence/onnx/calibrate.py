@@ -11,24 +11,27 @@ from da3d.pipeline import Calibration, Threshold
 __all__ = ["judge", "snapped"]
 
 
-def snapped(graph: Graph, score: str, held_out: NDArray[np.float64], limit: float) -> str:
+def snapped(graph: Graph, score: str, held_out: NDArray[np.float64], limit: float, most: float) -> str:
     """Scores that nearly are a held-out one, made equal to it; all others as they are.
 
     Rows like the held-out ones are common, and a score that another engine rounds the other way must not
-    change their p-value. Nearly is within `limit`, relative to the score's and the usual size.
+    change their p-value. Nearly is within `limit`, relative to the score's and the usual size, and within
+    `most`, relative to one plus the score's size.
     """
     above = graph.rank(score, held_out)
     below = graph.apply("Sub", above, graph.constant(np.int64(1)))
     first, last = graph.constant(np.int64(0)), graph.constant(np.int64(len(held_out) - 1))
     table, usual = graph.constant(held_out), graph.constant(np.median(np.abs(held_out)))
     size = graph.apply("Add", graph.apply("Abs", score), usual)
-    most = graph.apply("Mul", size, graph.constant(np.float64(limit)))
+    larger = graph.apply("Add", graph.apply("Abs", score), graph.constant(np.float64(1.0)))
+    near = graph.apply("Mul", size, graph.constant(np.float64(limit)))
+    near = graph.apply("Min", near, graph.apply("Mul", larger, graph.constant(np.float64(most))))
     places = (graph.apply("Max", below, first), graph.apply("Min", above, last))
     left, right = (graph.apply("Gather", table, place, axis=0) for place in places)
-    to_left, to_right = (graph.apply("Abs", graph.apply("Sub", near, score)) for near in (left, right))
+    to_left, to_right = (graph.apply("Abs", graph.apply("Sub", side, score)) for side in (left, right))
     nearer = graph.apply("Where", graph.apply("Less", to_left, to_right), left, right)
     apart = graph.apply("Min", to_left, to_right)
-    return graph.apply("Where", graph.apply("LessOrEqual", apart, most), nearer, score)
+    return graph.apply("Where", graph.apply("LessOrEqual", apart, near), nearer, score)
 
 
 def judge(graph: Graph, score: str, calibration: Calibration, rule: Threshold) -> list[str]:

@@ -126,9 +126,9 @@ def _content(pipeline: AnomalyPipeline) -> bytes:
     facts = _facts(pipeline) | {"inputs": [each.to_json() for each in inputs]}
     graph = Graph([*OUTPUTS, *(each.name for each in inputs)])
     score = _score(graph, pipeline.detector_, encode(graph, pipeline.encoder_, inputs))
-    rounding = _checked_rounding(pipeline, deepcopy(graph), score, facts)
+    worst, rounding = _checked_rounding(pipeline, deepcopy(graph), score, facts)
     limit = _SNAP * max(rounding, _LEAST_ROUNDING)
-    score = snapped(graph, score, pipeline.calibration_.scores, limit)
+    score = snapped(graph, score, pipeline.calibration_.scores, limit, max(TOLERANCE / 2, worst))
     outputs = judge(graph, score, pipeline.calibration_, pipeline.rule)
     return _bytes(graph, facts | {"outputs": outputs})
 
@@ -188,8 +188,12 @@ def _rows_per_pass(detector: Detector) -> int:
     return max(1, min(_PASS, _LARGEST_BLOCK // remembered))
 
 
-def _checked_rounding(pipeline: AnomalyPipeline, graph: Graph, score: str, facts: Mapping[str, Any]) -> float:
-    """How far scores lie from the pipeline's on the remembered rows, relative to their and the usual size.
+def _checked_rounding(
+    pipeline: AnomalyPipeline, graph: Graph, score: str, facts: Mapping[str, Any]
+) -> tuple[float, float]:
+    """How far scores lie from the pipeline's on the remembered rows.
+
+    Relative to one plus their size, and to their and the usual size.
 
     Raises
     ------
@@ -201,7 +205,7 @@ def _checked_rounding(pipeline: AnomalyPipeline, graph: Graph, score: str, facts
 
     rows = pipeline.reference_.rows
     if not len(rows):
-        return _USUAL_ROUNDING
+        return _USUAL_ROUNDING, _USUAL_ROUNDING
     graph.output("anomaly_score", score, DOUBLE)
     features = pipeline.encoder_.transform(rows)
     wanted = pipeline.detector_.anomaly_score(features)
@@ -212,7 +216,7 @@ def _checked_rounding(pipeline: AnomalyPipeline, graph: Graph, score: str, facts
             f"the scores of this {type(pipeline.detector_).__name__} as ONNX differ from its own by up to "
             f"{worst:.1g}, so nothing was written; keep it in a model file (da3d.save) and score with it."
         )
-    return _worst(found, wanted, float(np.median(np.abs(pipeline.calibration_.scores))))
+    return worst, _worst(found, wanted, float(np.median(np.abs(pipeline.calibration_.scores))))
 
 
 def _own_rounding(detector: Detector, features: NDArray[np.float32], scores: NDArray[np.float64]) -> float:
