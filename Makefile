@@ -31,7 +31,7 @@ format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-reproduce-quick: .venv/ready  ## run every quick experiment (about two hours on two idle cores, by estimate), write all tables and figures
+reproduce-quick: .venv/ready  ## run every quick experiment (2 h 20 min on two idle cores, by the sum of its records), write all tables and figures
 	@status=0; for file in $(QUICK); do $(BIN)/da3d experiment run $$file --jobs $(JOBS) || status=1; done; exit $$status
 	$(MAKE) tables figures
 
